@@ -187,6 +187,9 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Ve
         })
         .filter(|(score, _)| *score >= SIMILAR - 0.15)
         .collect();
+    let best = scored.iter().map(|(score, _)| *score).fold(0.0, f64::max);
+    // A clear winner is named alone.
+    scored.retain(|(score, _)| best - score < 0.2);
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }

@@ -251,7 +251,21 @@ fn lift_single(object: &mut Map<String, Value>, keyword: &str) {
     object.remove(keyword);
     if let Value::Object(single) = single {
         for (key, value) in single {
-            object.entry(key).or_insert(value);
+            match (object.get_mut(&key), value) {
+                (None, value) => {
+                    object.insert(key, value);
+                }
+                // The outer description says what the field is for; the inner one lists the cases, which is still news.
+                (Some(Value::String(outer)), Value::String(inner)) if key == "description" => {
+                    if let Some(list) =
+                        inner.find("- `").filter(|at| *at == 0 || inner[..*at].ends_with('\n'))
+                    {
+                        outer.push('\n');
+                        outer.push_str(&inner[list..]);
+                    }
+                }
+                (Some(_), _) => {}
+            }
         }
     }
 }
@@ -416,7 +430,7 @@ fn collect_objections(schema: &Value, at: &str, found: &mut Vec<String>) {
     if let Some(Value::Object(properties)) = object.get("properties") {
         for (name, property) in properties {
             let at = format!("{at}/{name}");
-            if property.get("description").is_none() {
+            if property.get("description").is_none() && property.get("const").is_none() {
                 found.push(format!("{at}: no description"));
             }
             collect_objections(property, &at, found);
