@@ -14,6 +14,7 @@
 //! | [`finding`] | what a plugin has to say about a component |
 //! | [`evidence`] | what a gate judges, and the verdict |
 //! | [`plugin`] | what a plugin says about itself, and how a call of it may end |
+//! | [`tree`] | the read-only tree of files that plugins see |
 //! | [`near`] | near names for "did you mean" |
 
 pub mod clock;
@@ -24,4 +25,5 @@ pub mod near;
 pub mod pattern;
 pub mod plugin;
 pub mod task;
+pub mod tree;
 pub mod workflow;
