@@ -3,8 +3,13 @@
 //! `tools`.
 
 pub mod arguments;
+pub mod connection;
 pub mod error;
+pub mod handler;
+mod lines;
+pub mod message;
 pub mod progress;
 pub mod schema;
+pub mod stdio;
 pub mod tool;
 pub mod toolset;

@@ -1,0 +1,150 @@
+//! Reads the bytes of one JSON-RPC message, and says in JSON-RPC what is wrong with bytes that are none. Every transport
+//! uses it; framing is theirs.
+
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode};
+use serde_json::{Value, json};
+
+/// JSON-RPC's code for a caller who is not who they must be; from the range servers may use as they like.
+pub const UNAUTHORIZED: i32 = -32001;
+/// JSON-RPC's code for a server at one of its limits; from the range servers may use as they like.
+pub const AT_LIMIT: i32 = -32003;
+
+/// A message that is refused: the answer to send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The id of the request, where it could be read.
+    pub id: Option<Value>,
+    /// The JSON-RPC code.
+    pub code: i32,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Makes a refusal that answers no particular request.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { id: None, code, message: message.into() }
+    }
+
+    /// Makes the refusal of a message that is longer than `max` bytes.
+    pub fn too_long(max: usize) -> Self {
+        Self::new(
+            ErrorCode::INVALID_REQUEST.0,
+            format!("the message is longer than {max} bytes, which is the most this server reads"),
+        )
+    }
+
+    /// Returns the JSON-RPC error response, without a line break. An id that could not be read is left out, as the
+    /// protocol wants it.
+    pub fn to_json(&self) -> Vec<u8> {
+        let error = json!({ "code": self.code, "message": self.message });
+        let response = match &self.id {
+            Some(id) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
+            None => json!({ "jsonrpc": "2.0", "error": error }),
+        };
+        response.to_string().into_bytes()
+    }
+}
+
+/// Reads one message.
+///
+/// # Errors
+///
+/// The refusal to answer with: -32700 for bytes that are no JSON, -32600 for JSON that is no message.
+pub fn read(bytes: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
+    // RFC 8259 lets a reader skip a byte order mark, and some editors write one.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF".as_slice()).unwrap_or(bytes);
+    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))
+}
+
+/// Returns the id of a request that will not be handled, so that its refusal reaches whoever waits for it.
+pub fn request_id(bytes: &[u8]) -> Option<Value> {
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    value.get("id").filter(|id| id.is_string() || id.is_i64() || id.is_u64()).cloned()
+}
+
+fn explain(bytes: &[u8], error: &serde_json::Error) -> Refusal {
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => return Refusal::new(ErrorCode::PARSE_ERROR.0, format!("the message is no JSON: {error}")),
+    };
+    let invalid = |message: String| Refusal::new(ErrorCode::INVALID_REQUEST.0, message);
+    let message = match value {
+        Value::Array(_) => return invalid("batches are not supported; send one message at a time".to_owned()),
+        Value::Object(message) => message,
+        other => return invalid(format!("a message is a JSON object, found {other:.80}")),
+    };
+    let id = message.get("id");
+    let usable = id.filter(|id| id.is_string() || id.is_i64()).cloned();
+    let reason = if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        "`jsonrpc` must be \"2.0\"".to_owned()
+    } else if id.is_some() && usable.is_none() {
+        "`id` must be a string or an integer".to_owned()
+    } else if message.get("method").is_some_and(|method| !method.is_string()) {
+        "`method` must be a string".to_owned()
+    } else if message.contains_key("method") && (message.contains_key("result") || message.contains_key("error")) {
+        "a message has `method`, or `result`, or `error`, and only one of them".to_owned()
+    } else if !["method", "result", "error"].iter().any(|key| message.contains_key(*key)) {
+        "a message has `method`, or `result`, or `error`".to_owned()
+    } else {
+        format!("the message does not follow the protocol: {error}")
+    };
+    Refusal { id: usable, ..invalid(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> Refusal {
+        read(bytes).expect_err("these bytes are no message")
+    }
+
+    #[test]
+    fn bytes_that_are_no_json_are_a_parse_error() {
+        for bytes in [b"not json".as_slice(), b"{\"jsonrpc\":", b"\xff\xfe", b"{} {}"] {
+            assert_eq!(refused(bytes).code, -32700, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_refused_and_not_followed() {
+        let deep = "[".repeat(1_000_000);
+
+        assert_eq!(refused(deep.as_bytes()).code, -32700);
+    }
+
+    #[test]
+    fn json_that_is_no_message_is_an_invalid_request_with_a_reason() {
+        let cases = [
+            (r#"[{"jsonrpc":"2.0"}]"#, "batches are not supported; send one message at a time"),
+            ("7", "a message is a JSON object, found 7"),
+            (r#"{"id":1,"method":"ping"}"#, "`jsonrpc` must be \"2.0\""),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "`id` must be a string or an integer"),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "a message has `method`, or `result`, or `error`"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+                "a message has `method`, or `result`, or `error`, and only one of them",
+            ),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "`method` must be a string"),
+        ];
+        for (text, reason) in cases {
+            let refusal = refused(text.as_bytes());
+            assert_eq!((refusal.code, refusal.message.as_str()), (-32600, reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_request_it_answers_where_it_can() {
+        let named = refused(br#"{"id":"a","method":"ping"}"#);
+        let unnamed = refused(b"nonsense");
+
+        assert!(String::from_utf8_lossy(&named.to_json()).contains(r#""id":"a""#));
+        assert!(!String::from_utf8_lossy(&unnamed.to_json()).contains("\"id\""));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert!(read(b"\xEF\xBB\xBF{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}").is_ok());
+    }
+}
