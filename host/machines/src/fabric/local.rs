@@ -1,0 +1,256 @@
+//! The machine that this process runs on, as a fabric of one. `local` and the host name both mean it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use caelum_core::clock::Clock;
+use caelum_core::evidence::ProbeAnswer;
+use caelum_core::id::MachineId;
+use caelum_core::near::did_you_mean;
+use caelum_core::task::{
+    FailureClass, IdempotencyKey, OutcomeStatus, Probe, TaskFailure, TaskOutcome, TaskSpec, Work,
+};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Fabric, MachineInfo, MachineState, OutputSoFar, Pending};
+use crate::capture::Streams;
+use crate::command::Runner;
+use crate::guard::Guard;
+use crate::options::MachineOptions;
+use crate::orphans::{OrphansError, RunFolder};
+use crate::policy::CommandPolicy;
+use crate::probe::{PortClaims, Prober};
+
+/// The local machine cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalFabricError {
+    /// The data directory cannot hold what is running.
+    #[error("the data directory cannot be used for running tasks")]
+    DataDir(#[from] OrphansError),
+    /// The client for HTTP probes cannot be built.
+    #[error("the client for HTTP probes cannot be built")]
+    Http(#[source] reqwest::Error),
+}
+
+/// This machine. Share it in an `Arc`; all its state is its own.
+#[derive(Debug)]
+pub struct LocalFabric {
+    runner: Runner,
+    prober: Prober,
+    options: MachineOptions,
+    names: Vec<MachineId>,
+    labels: BTreeMap<String, String>,
+    tasks: Semaphore,
+    probes: Semaphore,
+    waiting: AtomicUsize,
+    /// Written by [`Fabric::run`] at a task's start and end, read by whoever asks for output so far.
+    running: Mutex<HashMap<u64, Running>>,
+    next: AtomicUsize,
+    /// Ends what runs when this process dies; nothing where there is no shell.
+    _guard: Option<Guard>,
+}
+
+#[derive(Debug)]
+struct Running {
+    key: IdempotencyKey,
+    epoch: u32,
+    streams: Arc<Streams>,
+}
+
+impl LocalFabric {
+    /// Opens the local machine. What runs is written down beneath `data_dir`; call [`crate::reap_orphans`] first.
+    ///
+    /// `labels` are added to `os`, `arch` and `host`.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalFabricError`] when the data directory cannot be used or TLS cannot be set up.
+    pub fn open(
+        data_dir: &Path,
+        policy: CommandPolicy,
+        options: MachineOptions,
+        labels: BTreeMap<String, String>,
+        clock: Arc<dyn Clock>,
+        claims: PortClaims,
+    ) -> Result<Self, LocalFabricError> {
+        let runs = RunFolder::open(data_dir)?;
+        let guard = Guard::start(&runs)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "programs are ended at the next start only, should this server die");
+            })
+            .ok();
+        let host = host_name();
+        let mut names = vec![MachineId::local()];
+        names.extend(host.iter().filter(|host| host.as_str() != "local").cloned());
+        let mut all_labels = BTreeMap::from([
+            ("os".to_owned(), std::env::consts::OS.to_owned()),
+            ("arch".to_owned(), std::env::consts::ARCH.to_owned()),
+        ]);
+        all_labels.extend(host.map(|host| ("host".to_owned(), host.to_string())));
+        all_labels.extend(labels);
+        let runner = Runner { policy: Arc::new(policy), options, clock, runs };
+        let prober = Prober::new(runner.clone(), claims).map_err(LocalFabricError::Http)?;
+        Ok(LocalFabric {
+            runner,
+            prober,
+            options,
+            names,
+            labels: all_labels,
+            tasks: Semaphore::new(options.tasks_at_once_max.max(1)),
+            probes: Semaphore::new(options.probes_at_once_max.max(1)),
+            waiting: AtomicUsize::new(0),
+            running: Mutex::new(HashMap::new()),
+            next: AtomicUsize::new(0),
+            _guard: guard,
+        })
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unknown(&self, machine: &MachineId) -> TaskFailure {
+        TaskFailure {
+            class: FailureClass::Permanent,
+            code: "machine_unknown".to_owned(),
+            message: format!("there is no machine `{machine}` here"),
+            hint: did_you_mean(machine.as_str(), self.names.iter().map(MachineId::as_str)),
+        }
+    }
+
+    async fn run_here(&self, spec: &TaskSpec, cancel: CancellationToken) -> TaskOutcome {
+        let now = || self.runner.clock.now();
+        let place = {
+            let _counted = Counted::new(&self.waiting);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    let failure = TaskFailure {
+                        class: FailureClass::Permanent,
+                        code: "cancelled".to_owned(),
+                        message: "was cancelled before it began".to_owned(),
+                        hint: None,
+                    };
+                    return TaskOutcome {
+                        status: OutcomeStatus::Cancelled,
+                        ..TaskOutcome::not_started(now(), failure)
+                    };
+                }
+                place = self.tasks.acquire() => place.expect("this semaphore is never closed"),
+            }
+        };
+        let streams = Arc::new(self.runner.streams());
+        let _listed = Listed::new(self, spec, Arc::clone(&streams));
+        let outcome = match &spec.work {
+            Work::Command(command) => self.runner.run(spec, command, &streams, &cancel).await,
+        };
+        drop(place);
+        outcome
+    }
+}
+
+impl Fabric for LocalFabric {
+    fn machines(&self) -> Vec<MachineInfo> {
+        let running = self.running().len();
+        let capacity = self.options.tasks_at_once_max.max(1);
+        vec![MachineInfo {
+            id: self.names[0].clone(),
+            aliases: self.names[1..].to_vec(),
+            labels: self.labels.clone(),
+            state: if running < capacity { MachineState::Online } else { MachineState::Busy },
+            running,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            capacity,
+        }]
+    }
+
+    fn canonical(&self, machine: &MachineId) -> Option<MachineId> {
+        self.names.contains(machine).then(|| self.names[0].clone())
+    }
+
+    fn run<'a>(
+        &'a self,
+        machine: &'a MachineId,
+        spec: &'a TaskSpec,
+        cancel: CancellationToken,
+    ) -> Pending<'a, TaskOutcome> {
+        Box::pin(async move {
+            if self.canonical(machine).is_none() {
+                return TaskOutcome::not_started(self.runner.clock.now(), self.unknown(machine));
+            }
+            self.run_here(spec, cancel).await
+        })
+    }
+
+    fn probe<'a>(&'a self, machine: &'a MachineId, probe: &'a Probe) -> Pending<'a, ProbeAnswer> {
+        Box::pin(async move {
+            if self.canonical(machine).is_none() {
+                return ProbeAnswer {
+                    name: probe.name.clone(),
+                    kind: probe.kind.as_str().to_owned(),
+                    machine: machine.clone(),
+                    taken_at: self.runner.clock.now(),
+                    ok: false,
+                    answer: json!({"error": self.unknown(machine).message, "code": "unreachable"}),
+                };
+            }
+            let _place = self.probes.acquire().await.expect("this semaphore is never closed");
+            self.prober.fetch(machine, probe).await
+        })
+    }
+
+    fn output_so_far(&self, key: &IdempotencyKey) -> Option<OutputSoFar> {
+        let running = self.running();
+        let task =
+            running.values().filter(|task| task.key == *key).max_by_key(|task| task.epoch)?;
+        let (stdout, stderr) = (task.streams.stdout().output(), task.streams.stderr().output());
+        Some(OutputSoFar { stdout, stderr })
+    }
+}
+
+/// Counts one more for as long as it lives, a dropped future included.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lists a task as running for as long as it lives, a dropped future included.
+struct Listed<'a> {
+    fabric: &'a LocalFabric,
+    number: u64,
+}
+
+impl<'a> Listed<'a> {
+    fn new(fabric: &'a LocalFabric, spec: &TaskSpec, streams: Arc<Streams>) -> Self {
+        let number = fabric.next.fetch_add(1, Ordering::Relaxed) as u64;
+        let running = Running { key: spec.key.clone(), epoch: spec.epoch, streams };
+        fabric.running().insert(number, running);
+        Listed { fabric, number }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.fabric.running().remove(&self.number);
+    }
+}
+
+/// Returns the host name where it is a legal machine id.
+fn host_name() -> Option<MachineId> {
+    rustix::system::uname().nodename().to_str().ok()?.parse().ok()
+}
