@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::finding::Finding;
 use crate::id::Digest;
 
-pub use check::{PlanLimits, PlanProblem, check_path, check_plan};
+pub use check::{PlanLimits, PlanProblem, check_path, check_plan, ranges_by_path};
 
 /// Whether a pattern has anything to do in a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Change, Plan};
+use super::{Change, Plan, Replacement};
+use crate::id::Digest;
 
 /// The longest path in a plan, in bytes.
 const PATH_BYTES_MAX: usize = 1024;
@@ -41,6 +42,30 @@ impl fmt::Display for PlanProblem {
             None => formatter.write_str(&self.message),
         }
     }
+}
+
+/// The first edit that touches a path.
+struct Touch<'a> {
+    first: usize,
+    path: &'a str,
+    /// Hash of the file whose ranges it replaces; nothing for every other kind of change.
+    base: Option<&'a Digest>,
+}
+
+/// Returns the ranges that the plan replaces, per file and in their order, over all its edits.
+///
+/// Several edits may replace ranges of one file, so that a safe edit and one that needs a review can stand apart.
+pub fn ranges_by_path(plan: &Plan) -> BTreeMap<&str, Vec<&Replacement>> {
+    let mut by_path: BTreeMap<&str, Vec<&Replacement>> = BTreeMap::new();
+    for edit in &plan.edits {
+        if let Change::Replace { path, ranges, .. } = &edit.change {
+            by_path.entry(path).or_default().extend(ranges);
+        }
+    }
+    for ranges in by_path.values_mut() {
+        ranges.sort_by_key(|range| (range.start, range.end));
+    }
+    by_path
 }
 
 /// Says what is wrong with a path that should lie beneath a component, or nothing when it is plain.
@@ -97,7 +122,8 @@ pub fn check_plan(plan: &Plan, limits: PlanLimits) -> Vec<PlanProblem> {
         )));
     }
     let mut bytes = 0_u64;
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    // Lower case, so that a plan means the same on a file system that folds case.
+    let mut seen: BTreeMap<String, Touch<'_>> = BTreeMap::new();
     let mut files: BTreeSet<&str> = BTreeSet::new();
     for (index, edit) in plan.edits.iter().enumerate() {
         let mut fault = |message: String| {
@@ -108,11 +134,24 @@ pub fn check_plan(plan: &Plan, limits: PlanLimits) -> Vec<PlanProblem> {
                 fault(message);
                 continue;
             }
-            // Lower case, so that a plan means the same on a file system that folds case.
-            if let Some(first) = seen.insert(path.to_lowercase(), index) {
-                fault(format!("`{path}` is touched by edit {first} already"));
-            }
             files.insert(path);
+            let base = match &edit.change {
+                Change::Replace { base_sha256, .. } => Some(base_sha256),
+                _ => None,
+            };
+            match seen.get(&path.to_lowercase()) {
+                None => {
+                    seen.insert(path.to_lowercase(), Touch { first: index, path, base });
+                }
+                Some(touch) if touch.base.is_none() || base.is_none() || touch.path != path => {
+                    fault(format!("`{path}` is touched by edit {} already", touch.first));
+                }
+                Some(touch) if touch.base != base => fault(format!(
+                    "edit {} replaces ranges of `{path}` in a file of another hash",
+                    touch.first
+                )),
+                Some(_) => {}
+            }
         }
         match &edit.change {
             Change::Create { content, .. } => bytes += content.len() as u64,
@@ -120,28 +159,27 @@ pub fn check_plan(plan: &Plan, limits: PlanLimits) -> Vec<PlanProblem> {
                 if ranges.is_empty() {
                     fault(format!("the replacement of `{path}` has no ranges"));
                 }
-                let mut sorted: Vec<_> = ranges.iter().collect();
-                sorted.sort_by_key(|range| (range.start, range.end));
-                for range in &sorted {
-                    bytes += range.text.len() as u64;
-                    if range.start > range.end {
-                        fault(format!(
-                            "the range {}..{} of `{path}` ends before it begins",
-                            range.start, range.end
-                        ));
-                    }
-                }
-                for pair in sorted.windows(2) {
-                    let same_spot = pair[0].start == pair[1].start;
-                    if pair[1].start < pair[0].end || same_spot {
-                        fault(format!(
-                            "the ranges {}..{} and {}..{} of `{path}` overlap",
-                            pair[0].start, pair[0].end, pair[1].start, pair[1].end
-                        ));
-                    }
-                }
+                bytes += ranges.iter().map(|range| range.text.len() as u64).sum::<u64>();
             }
             Change::Delete { .. } | Change::Rename { .. } => {}
+        }
+    }
+    for (path, ranges) in ranges_by_path(plan) {
+        for range in &ranges {
+            if range.start > range.end {
+                problems.push(whole(format!(
+                    "the range {}..{} of `{path}` ends before it begins",
+                    range.start, range.end
+                )));
+            }
+        }
+        for pair in ranges.windows(2) {
+            if pair[1].start < pair[0].end || pair[0].start == pair[1].start {
+                problems.push(whole(format!(
+                    "the ranges {}..{} and {}..{} of `{path}` overlap",
+                    pair[0].start, pair[0].end, pair[1].start, pair[1].end
+                )));
+            }
         }
     }
     for path in &files {
@@ -167,7 +205,6 @@ pub fn check_plan(plan: &Plan, limits: PlanLimits) -> Vec<PlanProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Digest;
     use crate::pattern::{Edit, Ownership, Replacement, Risk};
 
     fn plan(changes: Vec<Change>) -> Plan {
@@ -222,7 +259,7 @@ mod tests {
             messages(vec![create("a"), create("a"), create("A")]),
             [
                 "edit 1: `a` is touched by edit 0 already",
-                "edit 2: `A` is touched by edit 1 already"
+                "edit 2: `A` is touched by edit 0 already"
             ]
         );
     }
@@ -238,9 +275,13 @@ mod tests {
         };
         assert_eq!(
             messages(vec![replace(vec![range(4, 9), range(0, 5)])]),
-            ["edit 0: the ranges 0..5 and 4..9 of `f` overlap"]
+            ["the ranges 0..5 and 4..9 of `f` overlap"]
         );
-        assert_eq!(messages(vec![replace(vec![range(0, 4), range(4, 9)])]), [""; 0]);
+        assert_eq!(
+            messages(vec![replace(vec![range(4, 9)]), replace(vec![range(0, 5)])]),
+            ["the ranges 0..5 and 4..9 of `f` overlap"]
+        );
+        assert_eq!(messages(vec![replace(vec![range(0, 4)]), replace(vec![range(4, 9)])]), [""; 0]);
     }
 
     #[test]

@@ -109,7 +109,8 @@ pub fn plan_targets(strategy: &Strategy, targets: &[TargetView]) -> StrategyPlan
 mod tests {
     use super::TargetView::{Failed, GivenUp, Running, Succeeded, Waiting};
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop_assert, prop_oneof, proptest};
+    use proptest::strategy::Strategy as _;
 
     #[test]
     fn parallel_keeps_its_width() {

@@ -1,0 +1,580 @@
+//! An execution: one run of one revision, as rows (a head, its steps, their targets) and what can be asked of it.
+//! How events change it stands in `transition.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::event::{Actor, GateKind, GateRecord, StepFailure};
+use super::{Action, Graph, WorkflowDefinition};
+use crate::clock::Timestamp;
+use crate::evidence::{Review, VerdictKind, WorkReport};
+use crate::id::{ExecutionId, MachineId, WorkflowId};
+use crate::plugin::{Phase, PinnedPlugin};
+use crate::task::{TargetView, TaskOutcome};
+
+/// Where an execution stands, in the guide's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutionStatus {
+    /// Something runs or may run.
+    Executing,
+    /// Somebody paused it, or everything that is open waits for somebody.
+    Paused,
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It was asked to end.
+    Cancelled,
+}
+
+impl ExecutionStatus {
+    /// Returns the word used in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExecutionStatus::Executing => "executing",
+            ExecutionStatus::Paused => "paused",
+            ExecutionStatus::Completed => "completed",
+            ExecutionStatus::Failed => "failed",
+            ExecutionStatus::Cancelled => "cancelled",
+        }
+    }
+
+    /// Returns whether nothing will happen any more unless somebody asks for a retry.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled
+        )
+    }
+}
+
+/// Where a step stands, in the guide's words (its `TaskStatus`, and `cancelled`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// It has not begun.
+    Pending,
+    /// It has begun and has not ended.
+    Running,
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It will not run.
+    Skipped,
+    /// It was ended, or never begun, because the execution was cancelled.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// Returns the word used in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepStatus::Pending => "pending",
+            StepStatus::Running => "running",
+            StepStatus::Completed => "completed",
+            StepStatus::Failed => "failed",
+            StepStatus::Skipped => "skipped",
+            StepStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// When a gate is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateTiming {
+    /// Before the action.
+    Before,
+    /// After it.
+    After,
+}
+
+/// One gate of a step: which, and when it is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Gate {
+    /// Which.
+    pub kind: GateKind,
+    /// When.
+    pub timing: GateTiming,
+}
+
+/// Where a step stands exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum StepPhase {
+    /// It waits for its dependencies, or could begin and has not.
+    Waiting,
+    /// It waits for its next attempt.
+    RetryWait {
+        /// When that may begin.
+        not_before: Timestamp,
+    },
+    /// A gate is being judged.
+    Judging {
+        /// Which.
+        gate: Gate,
+    },
+    /// A gate waits for a reviewer.
+    AwaitingReview {
+        /// Which.
+        gate: Gate,
+    },
+    /// Its action runs on machines.
+    Acting,
+    /// Its action is somebody's work, and they have not reported yet.
+    AwaitingWork,
+    /// A crash left the outcome unknown and the action must not simply run again: somebody has to say.
+    AwaitingDecision,
+    /// Everything was done and judged; the end is about to be recorded.
+    Settled,
+    /// It ended well.
+    Completed,
+    /// It ended badly.
+    Failed,
+    /// It will not run.
+    Skipped,
+    /// It was ended because the execution was cancelled.
+    Cancelled,
+}
+
+/// What somebody has to do before a step can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// The work itself: `complete_step`.
+    Work,
+    /// A review of a gate: `review_step`.
+    Review(Gate),
+    /// A word about work whose outcome is unknown.
+    Decision,
+}
+
+/// Where one target of a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetPhase {
+    /// Not handed out.
+    Waiting,
+    /// Handed out, no report yet.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// Will not be handed out.
+    GivenUp,
+    /// Handed out, and nobody will report: somebody has to say what became of it.
+    Unknown,
+    /// Ended because the execution was cancelled.
+    Cancelled,
+}
+
+/// One target of a step: a machine that its action runs on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// The machine.
+    pub machine: MachineId,
+    /// Where it stands.
+    pub phase: TargetPhase,
+    /// The latest delivery, from 1; 0 when there was none.
+    pub epoch: u32,
+    /// How often nobody reported, in this attempt.
+    pub losses: u32,
+    /// When the latest delivery was handed out.
+    pub started_at: Option<Timestamp>,
+    /// How it ended.
+    pub outcome: Option<Box<TaskOutcome>>,
+}
+
+impl TargetState {
+    pub(super) fn new(machine: MachineId) -> Self {
+        TargetState {
+            machine,
+            phase: TargetPhase::Waiting,
+            epoch: 0,
+            losses: 0,
+            started_at: None,
+            outcome: None,
+        }
+    }
+
+    pub(super) fn view(&self) -> TargetView {
+        match self.phase {
+            TargetPhase::Waiting => TargetView::Waiting,
+            TargetPhase::Running | TargetPhase::Unknown => TargetView::Running,
+            TargetPhase::Succeeded => TargetView::Succeeded,
+            TargetPhase::Failed | TargetPhase::Cancelled => TargetView::Failed,
+            TargetPhase::GivenUp => TargetView::GivenUp,
+        }
+    }
+}
+
+/// One step of an execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepState {
+    /// Where it stands exactly.
+    pub phase: StepPhase,
+    /// The present attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// The last attempt before somebody asked for a retry: the policy counts from here.
+    pub attempts_before: u32,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When the present attempt began.
+    pub attempt_started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Values for later steps.
+    pub outputs: Map<String, Value>,
+    /// Who did the work, where somebody did.
+    pub performer: Option<Actor>,
+    /// What they reported.
+    pub report: Option<Box<WorkReport>>,
+    /// Judgements of the present attempt, in order.
+    pub gates: Vec<GateRecord>,
+    /// Reviews of the gate that waits, or was judged last.
+    pub reviews: Vec<Review>,
+    /// Why it failed, or why the last attempt did.
+    pub failure: Option<StepFailure>,
+    /// The failed dependency that makes it be skipped.
+    pub(super) blocked_by: Option<usize>,
+    /// Dependencies that have not ended.
+    pub(super) dependencies_left: u32,
+    /// Its targets; stored in rows of their own.
+    #[serde(skip)]
+    pub targets: Vec<TargetState>,
+}
+
+impl StepState {
+    pub(super) fn new(dependencies: usize) -> Self {
+        StepState {
+            phase: StepPhase::Waiting,
+            attempt: 0,
+            attempts_before: 0,
+            started_at: None,
+            attempt_started_at: None,
+            ended_at: None,
+            outputs: Map::new(),
+            performer: None,
+            report: None,
+            gates: Vec::new(),
+            reviews: Vec::new(),
+            failure: None,
+            blocked_by: None,
+            dependencies_left: u32::try_from(dependencies).unwrap_or(u32::MAX),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Returns where it stands in the guide's words.
+    pub fn status(&self) -> StepStatus {
+        match self.phase {
+            StepPhase::Waiting if self.attempt == 0 => StepStatus::Pending,
+            StepPhase::Completed => StepStatus::Completed,
+            StepPhase::Failed => StepStatus::Failed,
+            StepPhase::Skipped => StepStatus::Skipped,
+            StepPhase::Cancelled => StepStatus::Cancelled,
+            StepPhase::Waiting => StepStatus::Pending,
+            _ => StepStatus::Running,
+        }
+    }
+
+    /// Returns whether it has ended.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self.phase,
+            StepPhase::Completed | StepPhase::Failed | StepPhase::Skipped | StepPhase::Cancelled
+        )
+    }
+
+    /// Returns what somebody has to do before it can go on.
+    pub fn waiting_for(&self) -> Option<WaitingFor> {
+        match self.phase {
+            StepPhase::AwaitingWork => Some(WaitingFor::Work),
+            StepPhase::AwaitingReview { gate } => Some(WaitingFor::Review(gate)),
+            StepPhase::AwaitingDecision => Some(WaitingFor::Decision),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the present attempt passed a gate.
+    pub(super) fn passed(&self, gate: Gate) -> bool {
+        self.gates
+            .iter()
+            .any(|record| record.gate == gate && record.verdict.kind == VerdictKind::Pass)
+    }
+
+    pub(super) fn target(&self, machine: &MachineId) -> Option<usize> {
+        self.targets.iter().position(|target| target.machine == *machine)
+    }
+}
+
+/// Everything of an execution that is not about one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionHead {
+    /// Its name.
+    pub id: ExecutionId,
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The revision.
+    pub revision: u32,
+    /// The parameters, with defaults filled in.
+    pub parameters: Map<String, Value>,
+    /// Machines for steps that name none.
+    pub target_machines: Vec<String>,
+    /// The plugins it is pinned to.
+    pub plugins: Vec<PinnedPlugin>,
+    /// Who started it.
+    pub started_by: Actor,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How it ended; nothing while it has not.
+    pub end: Option<ExecutionStatus>,
+    /// Who paused it, and why.
+    pub paused: Option<(Actor, String)>,
+    /// When somebody asked for its end, who, and why.
+    pub cancel: Option<(Timestamp, Actor, String)>,
+    /// Whether a failed step keeps anything new from beginning.
+    pub stopping: bool,
+    /// How many events there are.
+    pub events: u64,
+}
+
+/// Which rows events have changed since they were last written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Steps, by index.
+    pub steps: BTreeSet<usize>,
+    /// Targets, by step and position.
+    pub targets: BTreeSet<(usize, usize)>,
+    /// Steps whose targets began anew: rows of earlier attempts go away.
+    pub new_targets: BTreeSet<usize>,
+}
+
+/// One run of one revision of a workflow.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    pub(super) definition: Arc<WorkflowDefinition>,
+    pub(super) graph: Arc<Graph>,
+    pub(super) head: ExecutionHead,
+    pub(super) steps: Vec<StepState>,
+    /// Steps that have begun and not ended.
+    pub(super) open: BTreeSet<usize>,
+    /// Steps that have not begun and wait for no dependency.
+    pub(super) ready: BTreeSet<usize>,
+    /// How many steps have ended.
+    pub(super) ended: usize,
+    pub(super) dirty: Dirty,
+}
+
+impl PartialEq for Execution {
+    /// Compares the rows; what is derived from them or only tracks writing does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.definition == other.definition && self.head == other.head && self.steps == other.steps
+    }
+}
+
+impl Execution {
+    /// Builds an execution from its stored rows. Steps without a row stand as they stood at the start.
+    pub fn from_rows(
+        definition: Arc<WorkflowDefinition>,
+        graph: Arc<Graph>,
+        head: ExecutionHead,
+        steps: BTreeMap<usize, StepState>,
+        targets: BTreeMap<usize, Vec<TargetState>>,
+    ) -> Self {
+        let mut rows: Vec<StepState> = (0..definition.steps.len())
+            .map(|index| StepState::new(graph.dependencies(index).len()))
+            .collect();
+        for (index, row) in steps {
+            if let Some(place) = rows.get_mut(index) {
+                *place = row;
+            }
+        }
+        for (index, row) in targets {
+            if let Some(place) = rows.get_mut(index) {
+                place.targets = row;
+            }
+        }
+        let mut execution = Execution {
+            definition,
+            graph,
+            head,
+            steps: rows,
+            open: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            ended: 0,
+            dirty: Dirty::default(),
+        };
+        execution.derive();
+        execution
+    }
+
+    /// Derives what is not stored: open and ready steps, and how many ended.
+    pub(super) fn derive(&mut self) {
+        self.open.clear();
+        self.ready.clear();
+        self.ended = 0;
+        for (index, step) in self.steps.iter().enumerate() {
+            if step.is_final() {
+                self.ended += 1;
+            } else if step.phase != StepPhase::Waiting {
+                self.open.insert(index);
+            } else if step.dependencies_left == 0 {
+                self.ready.insert(index);
+            }
+        }
+    }
+
+    /// Returns the definition that it is pinned to.
+    pub fn definition(&self) -> &Arc<WorkflowDefinition> {
+        &self.definition
+    }
+
+    /// Returns the graph of its steps.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// Returns everything that is not about one step.
+    pub fn head(&self) -> &ExecutionHead {
+        &self.head
+    }
+
+    /// Returns its name.
+    pub fn id(&self) -> &ExecutionId {
+        &self.head.id
+    }
+
+    /// Returns the steps, in the order of the definition.
+    pub fn steps(&self) -> &[StepState] {
+        &self.steps
+    }
+
+    /// Returns one step.
+    pub fn step(&self, index: usize) -> &StepState {
+        &self.steps[index]
+    }
+
+    /// Returns the indexes of steps that have begun and not ended.
+    pub fn open_steps(&self) -> impl Iterator<Item = usize> + '_ {
+        self.open.iter().copied()
+    }
+
+    /// Returns how many steps have ended, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.ended, self.steps.len())
+    }
+
+    /// Returns where it stands.
+    pub fn status(&self) -> ExecutionStatus {
+        if let Some(end) = self.head.end {
+            return end;
+        }
+        let cancelling = self.head.cancel.is_some();
+        let somebody = !self.open.is_empty()
+            && self.open.iter().all(|step| self.steps[*step].waiting_for().is_some())
+            && (self.ready.is_empty() || self.head.stopping);
+        if !cancelling && (self.head.paused.is_some() || somebody) {
+            ExecutionStatus::Paused
+        } else {
+            ExecutionStatus::Executing
+        }
+    }
+
+    /// Returns the rows that changed since the last call, and forgets them.
+    pub fn take_dirty(&mut self) -> Dirty {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Returns the pinned validator of a gate.
+    pub fn validator(&self, step: usize, gate: GateKind) -> Option<&PinnedPlugin> {
+        let definition = &self.definition.steps[step];
+        let name = match gate {
+            GateKind::Enforcement => definition.enforcement.as_ref(),
+            GateKind::Validation => definition.validation.as_ref(),
+        }?;
+        self.head.plugins.iter().find(|plugin| plugin.name == *name)
+    }
+
+    /// Returns the gates of a step that are judged at this time, in order.
+    ///
+    /// An enforcement gate is judged once: before the action when its validator can judge there, otherwise after.
+    pub fn gates(&self, step: usize, timing: GateTiming) -> Vec<Gate> {
+        let definition = &self.definition.steps[step];
+        let mut gates = Vec::new();
+        if definition.enforcement.is_some() {
+            let before = self
+                .validator(step, GateKind::Enforcement)
+                .is_some_and(|validator| validator.phases.contains(&Phase::Before));
+            if before == (timing == GateTiming::Before) {
+                gates.push(Gate { kind: GateKind::Enforcement, timing });
+            }
+        }
+        if timing == GateTiming::After && definition.validation.is_some() {
+            gates.push(Gate { kind: GateKind::Validation, timing });
+        }
+        gates
+    }
+
+    /// Returns the index of a step by its id.
+    pub fn step_index(&self, id: &str) -> Option<usize> {
+        self.graph.index(id)
+    }
+
+    /// Returns the steps that failed and whose failure matters to the execution.
+    pub fn failed_steps(&self) -> impl Iterator<Item = usize> + '_ {
+        self.steps.iter().enumerate().filter_map(|(index, step)| {
+            let tolerated = self.definition.steps[index].on_failure == super::OnFailure::Continue;
+            (step.phase == StepPhase::Failed && !tolerated).then_some(index)
+        })
+    }
+
+    /// Returns when it should have ended by the estimates of its steps: the longest way through what is left.
+    ///
+    /// Nothing when it has ended or when no step that is left has an estimate.
+    pub fn estimated_completion(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.head.end.is_some() {
+            return None;
+        }
+        let order = self.graph.order().ok()?;
+        let mut known = false;
+        let mut longest = Duration::ZERO;
+        let mut ends = vec![Duration::ZERO; self.steps.len()];
+        for index in order {
+            let step = &self.steps[index];
+            let begins = self
+                .graph
+                .dependencies(index)
+                .iter()
+                .map(|dependency| ends[*dependency])
+                .max()
+                .unwrap_or_default();
+            let mut takes = Duration::ZERO;
+            if !step.is_final()
+                && let Some(minutes) = self.definition.steps[index].estimated_duration
+            {
+                known = true;
+                takes = Duration::from_secs(u64::from(minutes) * 60);
+                if let Some(started) = step.attempt_started_at {
+                    takes = takes.saturating_sub(now.since(started));
+                }
+            }
+            ends[index] = begins + takes;
+            longest = longest.max(ends[index]);
+        }
+        known.then(|| now.plus(longest))
+    }
+
+    /// Returns whether the action of a step is somebody's work.
+    pub(super) fn is_manual(&self, step: usize) -> bool {
+        matches!(self.definition.steps[step].action, Action::Manual { .. })
+    }
+}

@@ -1,0 +1,453 @@
+//! What should be done now: facts to record first, then effects that should be under way. Decides, and does nothing.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use super::execution::{Gate, GateTiming};
+use super::{
+    Action, Event, EventBody, Execution, FailureCause, IllegalEvent, RetryPolicy, SkipReason,
+    StepFailure, StepPhase, TargetPhase, scope, settle, test_condition,
+};
+use crate::clock::Timestamp;
+use crate::id::MachineId;
+use crate::near::did_you_mean;
+use crate::task::{FailureClass, TargetView, plan_targets};
+
+/// A machine as the decision sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineView {
+    /// Its name.
+    pub id: MachineId,
+    /// Other names it goes by, such as its host name.
+    pub aliases: Vec<MachineId>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether work can be handed to it now.
+    pub online: bool,
+}
+
+/// What the decision needs to know besides the execution itself.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    /// The present moment.
+    pub now: Timestamp,
+    /// The machines that exist.
+    pub machines: &'a [MachineView],
+    /// How long cancelled work may take to report its end before it counts as lost.
+    pub cancel_wait: Duration,
+}
+
+/// Something that should be under way. Effects are levels, not edges: the same effect is wanted again and again until
+/// an event says that it is over, so whoever performs them compares with what is under way already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Hand a step's work to one of its targets and report how it ended.
+    Run {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+        /// Position of the target.
+        target: usize,
+        /// The delivery.
+        epoch: u32,
+    },
+    /// Ask a target to end its work; it still reports.
+    Stop {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+        /// Position of the target.
+        target: usize,
+        /// The delivery.
+        epoch: u32,
+    },
+    /// Judge a gate.
+    Judge {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+        /// The gate.
+        gate: Gate,
+        /// How many reviews there are: one more means another judgement.
+        reviews: usize,
+    },
+}
+
+/// What should happen now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Next {
+    /// Facts to record and apply; then ask again.
+    pub record: Vec<EventBody>,
+    /// What should be under way; meaningful when there is nothing to record.
+    pub effects: Vec<Effect>,
+    /// When to ask again although nothing happened.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Next {
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |other| other.min(at)));
+    }
+}
+
+/// Decides what should happen now.
+///
+/// Total: for every execution that has not ended it names something to record, something under way, a time to ask
+/// again, or somebody to wait for.
+pub fn next(execution: &Execution, world: World<'_>) -> Next {
+    let mut out = Next::default();
+    if execution.head.end.is_some() {
+        return out;
+    }
+    if execution.head.cancel.is_some() {
+        cancel(execution, world, &mut out);
+        return out;
+    }
+    let held = execution.head.paused.is_some();
+    let mut moving = false;
+    for &index in &execution.open {
+        match execution.steps[index].phase {
+            StepPhase::RetryWait { not_before } => {
+                if held || execution.head.stopping {
+                } else if not_before <= world.now {
+                    begin(execution, world, index, &mut out);
+                } else {
+                    out.wake(not_before);
+                    moving = true;
+                }
+            }
+            StepPhase::Judging { gate } => {
+                moving = true;
+                out.effects.push(Effect::Judge {
+                    step: index,
+                    attempt: execution.steps[index].attempt,
+                    gate,
+                    reviews: execution.steps[index].reviews.len(),
+                });
+            }
+            StepPhase::Acting | StepPhase::AwaitingDecision => {
+                moving |= execution.steps[index].phase == StepPhase::Acting;
+                act(execution, index, held, &mut out);
+            }
+            StepPhase::Settled => {
+                moving = true;
+                settle_step(execution, world, index, &mut out);
+            }
+            _ => {}
+        }
+    }
+    if !held && !execution.head.stopping {
+        for &index in &execution.ready {
+            moving = true;
+            begin_ready(execution, world, index, &mut out);
+        }
+    }
+    if out.record.is_empty() && !moving {
+        finish(execution, &mut out);
+    }
+    out
+}
+
+/// Records, applies and asks again until there is nothing to record; returns the events in order and what is then
+/// wanted.
+///
+/// # Errors
+///
+/// Returns the illegal event when a decision does not fit the state it was made from, which is a bug.
+pub fn advance(
+    execution: &mut Execution,
+    world: World<'_>,
+) -> Result<(Vec<Event>, Next), IllegalEvent> {
+    let mut events = Vec::new();
+    loop {
+        let wanted = next(execution, world);
+        if wanted.record.is_empty() {
+            return Ok((events, wanted));
+        }
+        for body in wanted.record {
+            let event = Event { seq: execution.head.events, at: world.now, body };
+            execution.apply(&event)?;
+            events.push(event);
+        }
+    }
+}
+
+fn finish(execution: &Execution, out: &mut Next) {
+    let all_ended = execution.ended == execution.steps.len();
+    if !all_ended && !execution.head.stopping {
+        return;
+    }
+    let failed: Vec<_> = execution
+        .failed_steps()
+        .map(|index| execution.definition.steps[index].id.clone())
+        .collect();
+    out.record.push(if failed.is_empty() {
+        EventBody::Completed
+    } else {
+        EventBody::Failed { steps: failed }
+    });
+}
+
+fn cancel(execution: &Execution, world: World<'_>, out: &mut Next) {
+    let Some((asked_at, ..)) = &execution.head.cancel else { return };
+    let deadline = asked_at.plus(world.cancel_wait);
+    let mut running = false;
+    for &index in &execution.open {
+        let state = &execution.steps[index];
+        for (target, row) in state.targets.iter().enumerate() {
+            if row.phase != TargetPhase::Running {
+                continue;
+            }
+            running = true;
+            let (attempt, epoch) = (state.attempt, row.epoch);
+            if world.now >= deadline {
+                out.record.push(EventBody::TargetLost {
+                    step: execution.definition.steps[index].id.clone(),
+                    attempt,
+                    machine: row.machine.clone(),
+                    epoch,
+                    reason: "cancel_timeout".to_owned(),
+                });
+            } else {
+                out.effects.push(Effect::Stop { step: index, attempt, target, epoch });
+                out.wake(deadline);
+            }
+        }
+    }
+    if !running {
+        out.record.push(EventBody::Cancelled);
+    }
+}
+
+/// Begins a step that waits for nothing, or says why it will not begin.
+fn begin_ready(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) {
+    let definition = &execution.definition.steps[index];
+    if let Some(blocker) = execution.steps[index].blocked_by {
+        out.record.push(EventBody::StepSkipped {
+            step: definition.id.clone(),
+            reason: SkipReason::Dependency { step: execution.definition.steps[blocker].id.clone() },
+        });
+        return;
+    }
+    if let Some(when) = &definition.when {
+        match test_condition(when, &scope(execution, index)) {
+            Ok(true) => {}
+            Ok(false) => {
+                out.record.push(EventBody::StepSkipped {
+                    step: definition.id.clone(),
+                    reason: SkipReason::Condition { when: when.clone() },
+                });
+                return;
+            }
+            Err(error) => {
+                out.record.push(refuse(execution, index, "condition", error.to_string()));
+                return;
+            }
+        }
+    }
+    begin(execution, world, index, out);
+}
+
+fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) {
+    let definition = &execution.definition.steps[index];
+    let machines = match &definition.action {
+        Action::Manual { .. } => Ok(Vec::new()),
+        Action::Pattern { .. } => Ok(vec![MachineId::local()]),
+        Action::Command(_) => {
+            let named = if definition.target_machines.is_empty() {
+                &execution.head.target_machines
+            } else {
+                &definition.target_machines
+            };
+            resolve(named, world.machines)
+        }
+    };
+    match machines {
+        Ok(machines) => out.record.push(EventBody::StepStarted {
+            step: definition.id.clone(),
+            attempt: execution.steps[index].attempt + 1,
+            machines,
+        }),
+        Err(message) if execution.steps[index].phase == StepPhase::Waiting => {
+            out.record.push(refuse(execution, index, "unknown_machine", message));
+        }
+        Err(_) => {
+            // A machine that went away between two attempts: keep the earlier targets, the fabric will say.
+            let machines = execution.steps[index]
+                .targets
+                .iter()
+                .map(|target| target.machine.clone())
+                .collect();
+            out.record.push(EventBody::StepStarted {
+                step: definition.id.clone(),
+                attempt: execution.steps[index].attempt + 1,
+                machines,
+            });
+        }
+    }
+}
+
+fn refuse(execution: &Execution, index: usize, code: &str, message: String) -> EventBody {
+    EventBody::StepFailed {
+        step: execution.definition.steps[index].id.clone(),
+        attempt: execution.steps[index].attempt,
+        failure: StepFailure {
+            cause: FailureCause::Definition,
+            class: FailureClass::Permanent,
+            code: code.to_owned(),
+            message,
+            hint: None,
+            machine: None,
+        },
+    }
+}
+
+/// Resolves what a definition names to machines, without repeating one: ids, `local`, `any`, `all`, `label:k=v`.
+///
+/// # Errors
+///
+/// Says which name is unknown and what is known.
+pub fn resolve(named: &[String], machines: &[MachineView]) -> Result<Vec<MachineId>, String> {
+    if named.is_empty() {
+        return Ok(vec![MachineId::local()]);
+    }
+    let mut found: Vec<MachineId> = Vec::new();
+    let mut canonical: Vec<&MachineId> = Vec::new();
+    for name in named {
+        let matching: Vec<&MachineView> = match name.as_str() {
+            "all" => machines.iter().collect(),
+            "any" => {
+                let online = machines.iter().find(|machine| machine.online);
+                online.or(machines.first()).into_iter().collect()
+            }
+            label if label.starts_with("label:") => {
+                let (key, value) = label["label:".len()..]
+                    .split_once('=')
+                    .ok_or_else(|| format!("`{label}` is not of the form `label:key=value`"))?;
+                machines
+                    .iter()
+                    .filter(|machine| machine.labels.get(key).is_some_and(|have| have == value))
+                    .collect()
+            }
+            id => machines
+                .iter()
+                .filter(|machine| {
+                    machine.id.as_str() == id
+                        || machine.aliases.iter().any(|alias| alias.as_str() == id)
+                })
+                .collect(),
+        };
+        if matching.is_empty() {
+            let known = machines
+                .iter()
+                .flat_map(|machine| machine.aliases.iter().chain([&machine.id]))
+                .map(MachineId::as_str)
+                .chain(["any", "all"]);
+            let hint = did_you_mean(name, known).unwrap_or_default();
+            return Err(format!("no machine is called `{name}`; {hint}"));
+        }
+        let group = matches!(name.as_str(), "all" | "any") || name.starts_with("label:");
+        for machine in matching {
+            if canonical.contains(&&machine.id) {
+                continue;
+            }
+            canonical.push(&machine.id);
+            // Called as its author calls it, so that what is shown is what was written.
+            found.push(if group {
+                machine.id.clone()
+            } else {
+                name.parse().unwrap_or_else(|_| machine.id.clone())
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn act(execution: &Execution, index: usize, held: bool, out: &mut Next) {
+    let definition = &execution.definition.steps[index];
+    let state = &execution.steps[index];
+    let views: Vec<TargetView> = state.targets.iter().map(super::TargetState::view).collect();
+    let plan = plan_targets(&definition.strategy, &views);
+    if !plan.give_up.is_empty() {
+        out.record.push(EventBody::TargetsGivenUp {
+            step: definition.id.clone(),
+            attempt: state.attempt,
+            machines: plan
+                .give_up
+                .iter()
+                .map(|target| state.targets[*target].machine.clone())
+                .collect(),
+        });
+    }
+    if !held {
+        for target in plan.start {
+            out.record.push(EventBody::TargetStarted {
+                step: definition.id.clone(),
+                attempt: state.attempt,
+                machine: state.targets[target].machine.clone(),
+                epoch: state.targets[target].epoch + 1,
+            });
+        }
+    }
+    for (target, row) in state.targets.iter().enumerate() {
+        if row.phase == TargetPhase::Running {
+            out.effects.push(Effect::Run {
+                step: index,
+                attempt: state.attempt,
+                target,
+                epoch: row.epoch,
+            });
+        }
+    }
+}
+
+fn settle_step(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) {
+    let definition = &execution.definition.steps[index];
+    let state = &execution.steps[index];
+    let step = definition.id.clone();
+    let attempt = state.attempt;
+    let Some(failure) = state.failure.clone() else {
+        out.record.push(EventBody::StepCompleted { step, attempt, outputs: settle(state) });
+        return;
+    };
+    let default = RetryPolicy::default();
+    let policy = definition.retry.as_ref().unwrap_or(&default);
+    let used = attempt - state.attempts_before;
+    out.record.push(if policy.on.contains(&failure.class) && used < policy.attempts {
+        let pause = pause(policy, used, (execution.id().as_str(), step.as_str(), attempt));
+        EventBody::RetryScheduled {
+            step,
+            attempt: attempt + 1,
+            not_before: world.now.plus(pause),
+            failure,
+        }
+    } else {
+        EventBody::StepFailed { step, attempt, failure }
+    });
+}
+
+/// Returns the pause behind the attempt `used`, drawn from `seed` so that the decision needs no randomness.
+fn pause(policy: &RetryPolicy, used: u32, seed: (&str, &str, u32)) -> Duration {
+    let exponent = i32::try_from(used.saturating_sub(1)).unwrap_or(i32::MAX);
+    let longest = policy.initial_ms as f64 * policy.factor.powi(exponent);
+    let longest = longest.min(policy.max_ms as f64);
+    let part = if policy.jitter {
+        let mut hasher = DefaultHasher::new();
+        seed.hash(&mut hasher);
+        (hasher.finish() % 1_000) as f64 / 1_000.0
+    } else {
+        1.0
+    };
+    Duration::from_secs_f64((longest * part / 1_000.0).clamp(0.0, 1e9))
+}
+
+impl Execution {
+    /// Returns whether a gate is judged before the action, for views.
+    pub fn judges_before(&self, index: usize) -> bool {
+        !self.gates(index, GateTiming::Before).is_empty()
+    }
+}

@@ -1,0 +1,351 @@
+//! Every rule that a definition must satisfy. All violations are returned at once, each with the place it stands at.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use super::template::{check_condition, check_templates};
+use super::{Action, Graph, Step, WorkflowDefinition};
+use crate::near::did_you_mean;
+use crate::plugin::Phase;
+
+/// How large a definition may be.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleLimits {
+    /// Steps (default 10,000).
+    pub steps_max: usize,
+    /// Probes of one step (default 64).
+    pub probes_max: usize,
+    /// Machines named by one step (default 10,000).
+    pub machines_max: usize,
+    /// Bytes of a name or description (default 64 KiB).
+    pub text_bytes_max: usize,
+    /// Seconds that one run may take (default 7 days).
+    pub timeout_s_max: u64,
+}
+
+impl Default for RuleLimits {
+    fn default() -> Self {
+        RuleLimits {
+            steps_max: 10_000,
+            probes_max: 64,
+            machines_max: 10_000,
+            text_bytes_max: 64 * 1024,
+            timeout_s_max: 7 * 24 * 3600,
+        }
+    }
+}
+
+/// A validator that a definition may name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownValidator {
+    /// Its name.
+    pub name: String,
+    /// When it can judge.
+    pub phases: Vec<Phase>,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Stable code, such as `cycle`.
+    pub code: &'static str,
+    /// JSON pointer into the definition.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.pointer, self.message)
+    }
+}
+
+/// Collects violations.
+struct Report(Vec<Violation>);
+
+impl Report {
+    fn add(&mut self, code: &'static str, pointer: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Violation { code, pointer: pointer.into(), message: message.into() });
+    }
+}
+
+/// Checks a definition against every rule and returns what it breaks, in the order of its steps.
+pub fn check_definition(
+    definition: &WorkflowDefinition,
+    validators: &[KnownValidator],
+    limits: RuleLimits,
+) -> Vec<Violation> {
+    let mut report = Report(Vec::new());
+    let steps = &definition.steps;
+    for (pointer, text) in [
+        ("/name", &definition.name),
+        ("/description", &definition.description),
+        ("/pattern", &definition.pattern),
+        ("/created_by", &definition.created_by),
+    ] {
+        if text.len() > limits.text_bytes_max {
+            report.add(
+                "too_long",
+                pointer,
+                format!("has {} bytes; at most {} are allowed", text.len(), limits.text_bytes_max),
+            );
+        }
+    }
+    if let Some(schema) = &definition.parameters_schema
+        && !schema.is_object()
+    {
+        report.add("parameters_schema", "/parameters_schema", "a JSON Schema must be an object");
+    }
+    if steps.len() > limits.steps_max {
+        report.add(
+            "too_many_steps",
+            "/steps",
+            format!(
+                "has {} steps; at most {} are allowed: split it into several workflows",
+                steps.len(),
+                limits.steps_max
+            ),
+        );
+    }
+    check_ids(steps, &mut report);
+    for (index, step) in steps.iter().enumerate() {
+        check_step(index, step, validators, limits, &mut report);
+    }
+    check_graph(steps, &mut report);
+    report.0
+}
+
+fn check_ids(steps: &[Step], report: &mut Report) {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (index, step) in steps.iter().enumerate() {
+        if let Some(earlier) = first.get(step.id.as_str()) {
+            report.add(
+                "duplicate_step",
+                format!("/steps/{index}/id"),
+                format!("`{}` is the id of step {earlier} already; ids are unique", step.id),
+            );
+        } else {
+            first.insert(step.id.as_str(), index);
+        }
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let mut named = BTreeSet::new();
+        for (place, dependency) in step.dependencies.iter().enumerate() {
+            let pointer = format!("/steps/{index}/dependencies/{place}");
+            if *dependency == step.id {
+                report.add(
+                    "self_dependency",
+                    pointer,
+                    format!("step `{}` depends on itself", step.id),
+                );
+            } else if !first.contains_key(dependency.as_str()) {
+                let known = steps.iter().map(|step| step.id.as_str());
+                let hint = did_you_mean(dependency.as_str(), known).unwrap_or_default();
+                report.add(
+                    "unknown_dependency",
+                    pointer,
+                    format!(
+                        "step `{}` depends on `{dependency}`, which does not exist; {hint}",
+                        step.id
+                    )
+                    .trim_end_matches([';', ' '])
+                    .to_owned(),
+                );
+            } else if !named.insert(dependency) {
+                report.add(
+                    "duplicate_dependency",
+                    pointer,
+                    format!("step `{}` names `{dependency}` twice", step.id),
+                );
+            }
+        }
+    }
+}
+
+fn check_graph(steps: &[Step], report: &mut Report) {
+    // A step that names itself is reported already; without that arrow the rest can still be judged.
+    let mut plain: Vec<Step> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let mut copy = Step::new(step.id.clone(), step.step_type);
+        copy.dependencies =
+            step.dependencies.iter().filter(|id| **id != step.id).cloned().collect();
+        plain.push(copy);
+    }
+    if let Err(cycle) = Graph::of(&plain).order() {
+        let names: Vec<&str> = cycle.iter().rev().map(|step| steps[*step].id.as_str()).collect();
+        let shown = if names.len() > 12 {
+            format!("{} → … ({} steps)", names[..12].join(" → "), names.len() - 1)
+        } else {
+            names.join(" → ")
+        };
+        report.add("cycle", "/steps", format!("the steps wait for each other in a cycle: {shown}"));
+    }
+}
+
+fn check_step(
+    index: usize,
+    step: &Step,
+    validators: &[KnownValidator],
+    limits: RuleLimits,
+    report: &mut Report,
+) {
+    let at = |field: &str| format!("/steps/{index}/{field}");
+    for (field, gate) in [("enforcement", &step.enforcement), ("validation", &step.validation)] {
+        let Some(name) = gate else { continue };
+        match validators.iter().find(|known| known.name == name.as_str()) {
+            None => {
+                let known = validators.iter().map(|known| known.name.as_str());
+                let hint = did_you_mean(name.as_str(), known)
+                    .unwrap_or_else(|| "no validator is installed".to_owned());
+                report.add(
+                    "unknown_validator",
+                    at(field),
+                    format!(
+                        "step `{}` names the validator `{name}`, which is not installed; {hint}",
+                        step.id
+                    ),
+                );
+            }
+            Some(known) if field == "validation" && !known.phases.contains(&Phase::After) => {
+                report.add(
+                    "validator_phase",
+                    at(field),
+                    format!(
+                        "`{name}` judges only before the action; use it as the enforcement of step `{}`",
+                        step.id
+                    ),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    for (field, gate, parameters) in [
+        ("enforcement_parameters", &step.enforcement, &step.enforcement_parameters),
+        ("validation_parameters", &step.validation, &step.validation_parameters),
+    ] {
+        if gate.is_none() && !parameters.is_empty() {
+            let gate_name = field.trim_end_matches("_parameters");
+            report.add(
+                "parameters_without_gate",
+                at(field),
+                format!("step `{}` has {field} but no {gate_name}", step.id),
+            );
+        }
+    }
+    for (field, text) in [("name", &step.name)] {
+        if text.len() > limits.text_bytes_max {
+            report.add("too_long", at(field), format!("at most {} bytes", limits.text_bytes_max));
+        }
+    }
+    if step.target_machines.len() > limits.machines_max {
+        report.add(
+            "too_many_machines",
+            at("target_machines"),
+            format!(
+                "names {} machines; at most {}",
+                step.target_machines.len(),
+                limits.machines_max
+            ),
+        );
+    }
+    if step.target_machines.iter().any(String::is_empty) {
+        report.add("empty_machine", at("target_machines"), "a machine name is empty");
+    }
+    if step.probes.len() > limits.probes_max {
+        report.add(
+            "too_many_probes",
+            at("probes"),
+            format!("has {} probes; at most {}", step.probes.len(), limits.probes_max),
+        );
+    }
+    let mut probe_names = BTreeSet::new();
+    for (place, probe) in step.probes.iter().enumerate() {
+        if !probe_names.insert(probe.name.as_str()) {
+            report.add(
+                "duplicate_probe",
+                at(&format!("probes/{place}/name")),
+                format!("`{}` is the name of another probe already", probe.name),
+            );
+        }
+    }
+    if let Some(timeout_s) = step.timeout_s
+        && !(1..=limits.timeout_s_max).contains(&timeout_s)
+    {
+        report.add(
+            "timeout",
+            at("timeout_s"),
+            format!("{timeout_s} is not between 1 and {} seconds", limits.timeout_s_max),
+        );
+    }
+    check_retry(index, step, report);
+    check_action(index, step, report);
+    if let Some(when) = &step.when
+        && let Err(error) = check_condition(when)
+    {
+        report.add("when", at("when"), error.to_string());
+    }
+    for (pointer, error) in check_templates(step) {
+        report.add("template", at(&pointer), error.to_string());
+    }
+}
+
+fn check_retry(index: usize, step: &Step, report: &mut Report) {
+    let Some(retry) = &step.retry else { return };
+    let at = |field: &str| format!("/steps/{index}/retry/{field}");
+    if !(1..=100).contains(&retry.attempts) {
+        report.add("retry", at("attempts"), format!("{} is not between 1 and 100", retry.attempts));
+    }
+    if !(1.0..=10.0).contains(&retry.factor) {
+        report.add("retry", at("factor"), format!("{} is not between 1 and 10", retry.factor));
+    }
+    if retry.initial_ms > retry.max_ms {
+        report.add(
+            "retry",
+            at("initial_ms"),
+            format!("{} is longer than max_ms, {}", retry.initial_ms, retry.max_ms),
+        );
+    }
+}
+
+fn check_action(index: usize, step: &Step, report: &mut Report) {
+    let at = |field: &str| format!("/steps/{index}/action/{field}");
+    match &step.action {
+        Action::Command(command) => {
+            if command.program.trim().is_empty() {
+                report.add(
+                    "program",
+                    at("program"),
+                    format!("step `{}` names no program", step.id),
+                );
+            }
+            let texts = command
+                .args
+                .iter()
+                .chain(std::iter::once(&command.program))
+                .chain(command.env.iter().flat_map(|(name, value)| [name, value]));
+            if texts.into_iter().any(|text| text.contains('\0')) {
+                report.add("nul", at("args"), "an argument or variable holds a NUL byte");
+            }
+            for name in command.env.keys() {
+                if name.is_empty() || name.contains('=') {
+                    report.add(
+                        "env",
+                        at("env"),
+                        format!("`{}` is not the name of a variable", name.escape_debug()),
+                    );
+                }
+            }
+        }
+        Action::Pattern { target, .. } => {
+            if target.trim().is_empty() {
+                report.add(
+                    "target",
+                    at("target"),
+                    format!("step `{}` names no component", step.id),
+                );
+            }
+        }
+        Action::Manual { .. } => {}
+    }
+}

@@ -1,0 +1,265 @@
+//! Templates and conditions: `{{ parameters.x }}`, `{{ steps.build.outputs.tag }}`. Values only, never code from
+//! outputs; an undefined name is an error; work and size are bounded.
+
+use std::error::Error as _;
+
+use minijinja::{Environment, UndefinedBehavior};
+use serde_json::{Map, Value};
+
+use super::{Execution, Step, StepStatus};
+
+/// How many instructions one template may take.
+const FUEL: u64 = 100_000;
+
+/// How long one rendered text may become, in bytes.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// A template that does not parse, or does not render with the values at hand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template `{template}`: {message}")]
+pub struct TemplateError {
+    /// The template, shortened.
+    pub template: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl TemplateError {
+    fn of(template: &str, error: &minijinja::Error) -> Self {
+        let mut message = error.kind().to_string();
+        if let Some(detail) = error.detail() {
+            message = format!("{message}: {detail}");
+        }
+        if let Some(source) = error.source() {
+            message = format!("{message}: {source}");
+        }
+        Self::new(template, message)
+    }
+
+    fn new(template: &str, message: String) -> Self {
+        let mut shown: String = template.chars().take(120).collect();
+        if shown.len() < template.len() {
+            shown.push('…');
+        }
+        TemplateError { template: shown, message }
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment
+}
+
+/// What templates see, converted once for all of them.
+#[derive(Debug, Clone)]
+pub struct Scope(minijinja::Value);
+
+impl Scope {
+    /// Builds a scope from a JSON object.
+    pub fn of(values: &Value) -> Self {
+        Scope(minijinja::value::Serde(values).into())
+    }
+}
+
+/// Returns what templates of a step see: `parameters`, `steps.<id>.outputs` and `.status`, `step`, `execution`.
+///
+/// Only steps that this one depends on, directly or not, are sure to have ended; others show what they have so far.
+pub fn scope(execution: &Execution, step: usize) -> Scope {
+    let definition = execution.definition();
+    let mut steps = Map::new();
+    for (index, other) in definition.steps.iter().enumerate() {
+        let state = execution.step(index);
+        if state.status() != StepStatus::Pending {
+            steps.insert(
+                other.id.to_string(),
+                serde_json::json!({
+                    "status": state.status().as_str(),
+                    "outputs": state.outputs,
+                }),
+            );
+        }
+    }
+    let own = &definition.steps[step];
+    Scope::of(&serde_json::json!({
+        "parameters": execution.head().parameters,
+        "steps": steps,
+        "step": {
+            "id": own.id.as_str(),
+            "attempt": execution.step(step).attempt,
+            "parameters": own.parameters,
+        },
+        "execution": {
+            "id": execution.head().id.as_str(),
+            "workflow_id": execution.head().workflow_id.as_str(),
+        },
+    }))
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Returns the expression when the whole text is one `{{ … }}`: its value then keeps its type.
+fn whole_expression(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    (!inner.contains("{{") && !inner.contains("}}")).then_some(inner)
+}
+
+/// Renders one text; a text without `{{` comes back as it is.
+///
+/// # Errors
+///
+/// Says what is undefined or malformed.
+pub fn render_text(text: &str, scope: &Scope) -> Result<String, TemplateError> {
+    if !is_template(text) {
+        return Ok(text.to_owned());
+    }
+    let rendered = environment()
+        .render_str(text, &scope.0)
+        .map_err(|error| TemplateError::of(text, &error))?;
+    if rendered.len() > TEXT_BYTES_MAX {
+        let message = format!("renders to {} bytes; at most {TEXT_BYTES_MAX}", rendered.len());
+        return Err(TemplateError::new(text, message));
+    }
+    Ok(rendered)
+}
+
+/// Renders every string in a JSON value. A string that is one whole `{{ … }}` becomes that value, with its type.
+///
+/// # Errors
+///
+/// As [`render_text`].
+pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, TemplateError> {
+    Ok(match value {
+        Value::String(text) => match whole_expression(text) {
+            Some(expression) => {
+                let environment = environment();
+                let compiled = environment
+                    .compile_expression(expression)
+                    .map_err(|error| TemplateError::of(text, &error))?;
+                let found =
+                    compiled.eval(&scope.0).map_err(|error| TemplateError::of(text, &error))?;
+                if found.is_undefined() {
+                    let message = format!("`{}` is undefined", expression.trim());
+                    return Err(TemplateError::new(text, message));
+                }
+                serde_json::to_value(&found)
+                    .map_err(|error| TemplateError::new(text, error.to_string()))?
+            }
+            None => Value::String(render_text(text, scope)?),
+        },
+        Value::Array(items) => Value::Array(
+            items.iter().map(|item| render_value(item, scope)).collect::<Result<_, _>>()?,
+        ),
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), render_value(value, scope)?)))
+                .collect::<Result<_, TemplateError>>()?,
+        ),
+        plain => plain.clone(),
+    })
+}
+
+/// Evaluates a step's `when`.
+///
+/// # Errors
+///
+/// Says what is undefined or malformed.
+pub fn test_condition(condition: &str, scope: &Scope) -> Result<bool, TemplateError> {
+    let expression = whole_expression(condition).unwrap_or(condition);
+    let environment = environment();
+    let compiled = environment
+        .compile_expression(expression)
+        .map_err(|error| TemplateError::of(condition, &error))?;
+    let found = compiled.eval(&scope.0).map_err(|error| TemplateError::of(condition, &error))?;
+    if found.is_undefined() {
+        let message = format!("`{}` is undefined", expression.trim());
+        return Err(TemplateError::new(condition, message));
+    }
+    Ok(found.is_true())
+}
+
+pub(super) fn check_condition(condition: &str) -> Result<(), TemplateError> {
+    let expression = whole_expression(condition).unwrap_or(condition);
+    environment()
+        .compile_expression(expression)
+        .map(drop)
+        .map_err(|error| TemplateError::of(condition, &error))
+}
+
+/// Parses every template of a step and returns those that do not parse, each with its place in the step.
+pub(super) fn check_templates(step: &Step) -> Vec<(String, TemplateError)> {
+    let mut faults = Vec::new();
+    let parts = [
+        ("action", serde_json::to_value(&step.action)),
+        ("probes", serde_json::to_value(&step.probes)),
+        ("enforcement_parameters", serde_json::to_value(&step.enforcement_parameters)),
+        ("validation_parameters", serde_json::to_value(&step.validation_parameters)),
+    ];
+    for (name, value) in parts {
+        let value = value.expect("the parts of a step are plain JSON");
+        check_value(&value, name, &mut faults);
+    }
+    faults
+}
+
+fn check_value(value: &Value, pointer: &str, faults: &mut Vec<(String, TemplateError)>) {
+    match value {
+        Value::String(text) if is_template(text) => {
+            if let Err(error) = environment().template_from_str(text) {
+                faults.push((pointer.to_owned(), TemplateError::of(text, &error)));
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                check_value(item, &format!("{pointer}/{index}"), faults);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                check_value(field, &format!("{pointer}/{name}"), faults);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_whole_expression_keeps_its_type() {
+        let scope = Scope::of(&json!({"parameters": {"port": 8113, "list": [1, 2]}}));
+        let value =
+            json!({"port": "{{ parameters.port }}", "url": "http://x:{{ parameters.port }}/"});
+        assert_eq!(
+            render_value(&value, &scope),
+            Ok(json!({"port": 8113, "url": "http://x:8113/"}))
+        );
+    }
+
+    #[test]
+    fn what_is_undefined_is_named() {
+        let error = render_text("{{ parameters.tag }}!", &Scope::of(&json!({"parameters": {}})))
+            .expect_err("no such parameter");
+        assert_eq!(error.template, "{{ parameters.tag }}!");
+        assert!(error.message.contains("undefined"), "{error}");
+    }
+
+    #[test]
+    fn endless_templates_run_out_of_fuel() {
+        let text = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        assert!(render_text(text, &Scope::of(&json!({}))).is_err());
+    }
+
+    #[test]
+    fn outputs_are_never_read_as_templates() {
+        let scope = Scope::of(&json!({"parameters": {"evil": "{{ 1 + 1 }}"}}));
+        assert_eq!(render_text("<{{ parameters.evil }}>", &scope), Ok("<{{ 1 + 1 }}>".to_owned()));
+    }
+}
