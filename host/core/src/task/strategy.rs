@@ -98,7 +98,7 @@ pub fn plan_targets(strategy: &Strategy, targets: &[TargetView]) -> StrategyPlan
             }
         }
     }
-    if running == 0 && plan.start.is_empty() {
+    if running == 0 && plan.start.is_empty() && plan.give_up.is_empty() {
         let good = count(TargetView::Succeeded) == targets.len();
         plan.settled = Some(if good { GroupEnd::Succeeded } else { GroupEnd::Failed });
     }
@@ -127,7 +127,9 @@ mod tests {
         let stopping = Strategy::Sequential { continue_on_failure: false };
         let plan = plan_targets(&stopping, &views);
         assert_eq!((plan.start, plan.give_up), (vec![], vec![2, 3]));
-        assert_eq!(plan.settled, Some(GroupEnd::Failed));
+        assert_eq!(plan.settled, None, "what is given up is recorded first");
+        let settled = plan_targets(&stopping, &[Succeeded, Failed, GivenUp, GivenUp]).settled;
+        assert_eq!(settled, Some(GroupEnd::Failed));
 
         let going_on = Strategy::Sequential { continue_on_failure: true };
         assert_eq!(plan_targets(&going_on, &views).start, [2]);

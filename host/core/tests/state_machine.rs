@@ -1,0 +1,843 @@
+//! The state machine from outside: tables of events and decisions, and random sequences that must keep the promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use caelum_core::clock::Timestamp;
+use caelum_core::evidence::{Review, ReviewDecision, Verdict, VerdictKind, WorkReport};
+use caelum_core::id::{Digest, MachineId};
+use caelum_core::plugin::{HostReason, Phase, PinnedPlugin, PluginKind};
+use caelum_core::task::{
+    CommandSpec, FailureClass, OutcomeStatus, Strategy, TaskFailure, TaskOutcome,
+};
+use caelum_core::workflow::command::{Control, Report};
+use caelum_core::workflow::{
+    Action, DefinitionStatus, Effect, Event, EventBody, Execution, ExecutionStatus, Gate,
+    GateRecord, Graph, MachineView, Next, OnFailure, OnValidatorError, RetryPolicy, Started, Step,
+    StepPhase, StepStatus, StepType, TargetPhase, WorkflowDefinition, World, advance, next,
+    recover,
+};
+use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+use proptest::strategy::Strategy as _;
+use serde_json::Map;
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::EPOCH.plus(Duration::from_secs(seconds))
+}
+
+fn machines() -> Vec<MachineView> {
+    ["local", "m1", "m2", "m3"]
+        .iter()
+        .map(|name| MachineView {
+            id: name.parse().expect("legal"),
+            aliases: vec![],
+            labels: BTreeMap::new(),
+            online: true,
+        })
+        .collect()
+}
+
+fn command(id: &str, dependencies: &[&str]) -> Step {
+    let mut step = Step::new(id.parse().expect("legal"), StepType::Development);
+    step.action = Action::Command(CommandSpec { program: "true".into(), ..CommandSpec::default() });
+    step.dependencies = dependencies.iter().map(|name| name.parse().expect("legal")).collect();
+    step
+}
+
+fn definition(steps: Vec<Step>) -> Arc<WorkflowDefinition> {
+    Arc::new(WorkflowDefinition {
+        workflow_id: "w".parse().expect("legal"),
+        revision: 1,
+        name: "w".into(),
+        description: String::new(),
+        pattern: String::new(),
+        steps,
+        created_at: at(0),
+        updated_at: at(0),
+        created_by: String::new(),
+        status: DefinitionStatus::Active,
+        parameters_schema: None,
+        metadata: Map::new(),
+    })
+}
+
+fn validator(name: &str, phases: &[Phase]) -> PinnedPlugin {
+    PinnedPlugin {
+        name: name.parse().expect("legal"),
+        kind: PluginKind::Validator,
+        version: "1.0.0".into(),
+        digest: Digest::from_bytes(&[7; 32]),
+        phases: phases.to_vec(),
+    }
+}
+
+fn outcome(status: OutcomeStatus, class: FailureClass) -> Box<TaskOutcome> {
+    let failure =
+        TaskFailure { class, code: "code".into(), message: "it broke".into(), hint: None };
+    let succeeded = status == OutcomeStatus::Succeeded;
+    Box::new(TaskOutcome {
+        status,
+        failure: (!succeeded).then_some(failure.clone()),
+        exit_code: Some(i32::from(!succeeded)),
+        ..TaskOutcome::not_started(at(0), failure)
+    })
+}
+
+/// An execution with the log of its events and a clock, driven as the engine drives it.
+struct Run {
+    execution: Execution,
+    events: Vec<Event>,
+    wanted: Next,
+    seconds: u64,
+}
+
+impl Run {
+    fn new(steps: Vec<Step>) -> Self {
+        let definition = definition(steps);
+        let graph = Arc::new(Graph::of(&definition.steps));
+        let started = Started {
+            workflow_id: definition.workflow_id.clone(),
+            revision: 1,
+            parameters: Map::new(),
+            target_machines: vec![],
+            plugins: vec![
+                validator("before", &[Phase::Before]),
+                validator("after", &[Phase::After]),
+                validator("both", &[Phase::Before, Phase::After]),
+            ],
+            by: "tester".into(),
+        };
+        let id = "ex_1".parse().expect("legal");
+        let execution = Execution::begin(id, definition, graph, started.clone(), at(0));
+        let first = Event { seq: 0, at: at(0), body: EventBody::Started(started) };
+        let mut run = Run { execution, events: vec![first], wanted: Next::default(), seconds: 0 };
+        run.settle();
+        run
+    }
+
+    fn settle(&mut self) {
+        let machines = machines();
+        let world = World {
+            now: at(self.seconds),
+            machines: &machines,
+            cancel_wait: Duration::from_secs(60),
+        };
+        let (events, wanted) = advance(&mut self.execution, world).expect("decisions are legal");
+        self.events.extend(events);
+        self.wanted = wanted;
+    }
+
+    fn record(&mut self, body: EventBody) {
+        let event = self.execution.event(body, at(self.seconds));
+        self.execution.apply(&event).expect("the event is legal");
+        self.events.push(event);
+        self.settle();
+    }
+
+    fn report(&mut self, step: &str, machine: &str, status: OutcomeStatus, class: FailureClass) {
+        let index = self.execution.step_index(step).expect("the step exists");
+        let state = self.execution.step(index);
+        let target = state
+            .targets
+            .iter()
+            .find(|target| target.machine.as_str() == machine)
+            .expect("the target exists");
+        let report = Report {
+            step: step.parse().expect("legal"),
+            attempt: state.attempt,
+            machine: target.machine.clone(),
+            epoch: target.epoch,
+            outcome: outcome(status, class),
+        };
+        let body = self.execution.receive(report);
+        self.record(body);
+    }
+
+    fn succeed(&mut self, step: &str) {
+        self.report(step, "local", OutcomeStatus::Succeeded, FailureClass::Exit);
+    }
+
+    fn judge(&mut self, step: &str, kind: VerdictKind, host_reason: Option<HostReason>) {
+        let index = self.execution.step_index(step).expect("the step exists");
+        let gate = self.execution.gate_of(index).expect("the step is judged");
+        let verdict = Verdict {
+            kind,
+            summary: "as told".into(),
+            host_reason,
+            ..Verdict::broken_down(String::new(), None)
+        };
+        let record = GateRecord {
+            gate,
+            validator: self.execution.validator(index, gate.kind).expect("pinned").clone(),
+            verdict,
+            subject_digest: Digest::from_bytes(&[1; 32]),
+            probes: vec![],
+            duration_us: 1,
+        };
+        let attempt = self.execution.step(index).attempt;
+        self.record(EventBody::GateJudged {
+            step: step.parse().expect("legal"),
+            attempt,
+            record: Box::new(record),
+        });
+    }
+
+    fn control(&mut self, control: &Control) {
+        let body = self
+            .execution
+            .control(control, "tester".into(), "because".into())
+            .expect("allowed")
+            .expect("something to do");
+        self.record(body);
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.seconds += seconds;
+        self.settle();
+    }
+
+    fn step(&self, id: &str) -> StepStatus {
+        self.execution.step(self.execution.step_index(id).expect("exists")).status()
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.events.iter().map(|event| event.body.kind()).collect()
+    }
+
+    fn running(&self) -> Vec<usize> {
+        self.wanted
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Run { step, .. } => Some(*step),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_chain_runs_in_order_and_completes() {
+    let mut run = Run::new(vec![command("a", &[]), command("b", &["a"])]);
+    assert_eq!(run.running(), [0]);
+
+    run.succeed("a");
+    assert_eq!(run.running(), [1]);
+    run.succeed("b");
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(
+        run.kinds(),
+        [
+            "started",
+            "step_started",
+            "target_started",
+            "target_finished",
+            "step_completed",
+            "step_started",
+            "target_started",
+            "target_finished",
+            "step_completed",
+            "completed"
+        ]
+    );
+}
+
+#[test]
+fn an_empty_workflow_completes_at_once() {
+    assert_eq!(Run::new(vec![]).execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn a_gate_before_the_action_keeps_it_from_running() {
+    let mut step = command("a", &[]);
+    step.enforcement = Some("before".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+    assert_eq!(run.running(), [0; 0]);
+    assert!(matches!(run.wanted.effects.as_slice(), [Effect::Judge { step: 0, .. }]));
+
+    run.judge("a", VerdictKind::Fail, None);
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    let failure = run.execution.step(0).failure.clone().expect("failed");
+    assert_eq!(failure.code, "gate_failed");
+    assert_eq!(failure.message, "enforcement `before`: as told");
+    assert!(!run.kinds().contains(&"target_started"), "{:?}", run.kinds());
+}
+
+#[test]
+fn an_enforcement_gate_is_judged_once_even_when_its_validator_knows_both_phases() {
+    let mut step = command("a", &[]);
+    step.enforcement = Some("both".parse().expect("legal"));
+    step.validation = Some("both".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+
+    run.judge("a", VerdictKind::Pass, None);
+    assert_eq!(run.running(), [0]);
+    run.succeed("a");
+    run.judge("a", VerdictKind::Pass, None);
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(run.kinds().iter().filter(|kind| **kind == "gate_judged").count(), 2);
+}
+
+#[test]
+fn a_failing_program_is_still_judged_and_never_healed_by_a_gate() {
+    for verdict in [VerdictKind::Pass, VerdictKind::Fail, VerdictKind::NeedsReview] {
+        let mut step = command("a", &[]);
+        step.validation = Some("after".parse().expect("legal"));
+        let mut run = Run::new(vec![step]);
+
+        run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+        run.judge("a", verdict, None);
+
+        assert_eq!(run.execution.status(), ExecutionStatus::Failed, "{verdict:?}");
+        let code = run.execution.step(0).failure.clone().expect("failed").code;
+        let expected = if verdict == VerdictKind::Fail { "gate_failed" } else { "code" };
+        assert_eq!(code, expected);
+    }
+}
+
+#[test]
+fn a_validators_breakdown_blocks_unless_the_step_only_wants_a_warning() {
+    for (policy, end) in [
+        (OnValidatorError::Block, ExecutionStatus::Failed),
+        (OnValidatorError::Warn, ExecutionStatus::Completed),
+    ] {
+        let mut step = command("a", &[]);
+        step.validation = Some("after".parse().expect("legal"));
+        step.on_validator_error = policy;
+        let mut run = Run::new(vec![step]);
+
+        run.succeed("a");
+        run.judge("a", VerdictKind::Inconclusive, Some(HostReason::Timeout { limit_ms: 5_000 }));
+
+        assert_eq!(run.execution.status(), end, "{policy:?}");
+    }
+}
+
+#[test]
+fn a_review_is_asked_for_given_and_judged_again() {
+    let mut step = command("a", &[]);
+    step.validation = Some("after".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+    run.succeed("a");
+
+    run.judge("a", VerdictKind::NeedsReview, None);
+    assert_eq!(run.execution.status(), ExecutionStatus::Paused);
+    let review = Review {
+        reviewer: "ann".into(),
+        decision: ReviewDecision::Approved,
+        reason: String::new(),
+        at: at(1),
+        subject_digest: Digest::from_bytes(&[1; 32]),
+    };
+    let rejected = Review { decision: ReviewDecision::Rejected, ..review.clone() };
+    assert_eq!(run.execution.review("a", rejected).expect_err("no reason").code, "no_reason");
+    let body = run.execution.review("a", review).expect("it waits for one");
+    run.record(body);
+    assert!(matches!(run.wanted.effects.as_slice(), [Effect::Judge { reviews: 1, .. }]));
+    run.judge("a", VerdictKind::Pass, None);
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn the_performer_cannot_review_their_own_work() {
+    let mut step = Step::new("a".parse().expect("legal"), StepType::Development);
+    step.validation = Some("after".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+    assert_eq!(run.execution.status(), ExecutionStatus::Paused);
+    let report = WorkReport {
+        performer: "bob".into(),
+        succeeded: true,
+        summary: "done".into(),
+        outputs: Map::new(),
+        files: vec![],
+    };
+    let body = run.execution.complete_step("a", report).expect("it waits for work");
+    run.record(body);
+    run.judge("a", VerdictKind::NeedsReview, None);
+
+    let refused = run
+        .execution
+        .review(
+            "a",
+            Review {
+                reviewer: "bob".into(),
+                decision: ReviewDecision::Approved,
+                reason: String::new(),
+                at: at(1),
+                subject_digest: Digest::from_bytes(&[1; 32]),
+            },
+        )
+        .expect_err("own work");
+
+    assert_eq!(refused.message, "`bob` performed step `a` and cannot review it");
+}
+
+#[test]
+fn transient_failures_are_retried_and_exits_are_not_unless_asked() {
+    let mut run = Run::new(vec![command("a", &[])]);
+    run.report("a", "local", OutcomeStatus::TimedOut, FailureClass::Transient);
+    assert_eq!(run.execution.status(), ExecutionStatus::Executing);
+    assert!(run.wanted.wake_at.is_some());
+    run.wait(2);
+    assert_eq!(run.running(), [0]);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+
+    let mut step = command("a", &[]);
+    step.retry =
+        Some(RetryPolicy { attempts: 2, on: vec![FailureClass::Exit], ..RetryPolicy::default() });
+    let mut run = Run::new(vec![step]);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    run.wait(60);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    assert_eq!(run.execution.step(0).attempt, 2);
+}
+
+#[test]
+fn a_failure_stops_what_has_not_begun_and_a_retry_lets_it_go_on() {
+    let mut run = Run::new(vec![command("a", &[]), command("b", &["a"]), command("c", &[])]);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    assert_eq!(run.execution.status(), ExecutionStatus::Executing, "c still runs");
+    run.succeed("c");
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    assert_eq!(run.step("b"), StepStatus::Pending);
+
+    run.control(&Control::RetryFailed);
+    run.succeed("a");
+    run.succeed("b");
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(
+        run.events
+            .iter()
+            .filter(|event| {
+                matches!(&event.body, EventBody::StepStarted { step, .. } if step.as_str() == "c")
+            })
+            .count(),
+        1,
+        "a completed step does not run again"
+    );
+}
+
+#[test]
+fn on_failure_decides_about_dependents() {
+    let mut tolerant = command("a", &[]);
+    tolerant.on_failure = OnFailure::Continue;
+    let mut run = Run::new(vec![tolerant, command("b", &["a"])]);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    run.succeed("b");
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+
+    let mut skipping = command("a", &[]);
+    skipping.on_failure = OnFailure::SkipDependents;
+    let mut run =
+        Run::new(vec![skipping, command("b", &["a"]), command("c", &["b"]), command("d", &[])]);
+    run.report("a", "local", OutcomeStatus::Failed, FailureClass::Exit);
+    run.succeed("d");
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    assert_eq!((run.step("b"), run.step("c")), (StepStatus::Skipped, StepStatus::Skipped));
+
+    run.control(&Control::RetryFailed);
+    run.succeed("a");
+    run.succeed("b");
+    run.succeed("c");
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn a_condition_skips_its_step_and_not_the_steps_behind_it() {
+    let mut step = command("a", &[]);
+    step.when = Some("1 > 2".into());
+    let mut broken = command("c", &["b"]);
+    broken.when = Some("parameters.nothing == 1".into());
+    let mut run = Run::new(vec![step, command("b", &["a"]), broken]);
+    assert_eq!(run.step("a"), StepStatus::Skipped);
+    run.succeed("b");
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    let failure = run.execution.step(2).failure.clone().expect("the condition is wrong");
+    assert_eq!(failure.code, "condition");
+}
+
+#[test]
+fn pausing_stops_dispatch_and_kills_nothing() {
+    let mut run = Run::new(vec![command("a", &[]), command("b", &["a"])]);
+    run.control(&Control::Pause);
+    assert_eq!(run.running(), [0]);
+    assert_eq!(run.execution.status(), ExecutionStatus::Paused);
+    run.succeed("a");
+    assert_eq!((run.step("a"), run.step("b")), (StepStatus::Completed, StepStatus::Pending));
+
+    run.control(&Control::Resume);
+
+    assert_eq!(run.running(), [1]);
+}
+
+#[test]
+fn cancelling_waits_for_what_runs_and_gives_up_in_the_end() {
+    let mut run = Run::new(vec![command("a", &[]), command("b", &["a"])]);
+    run.control(&Control::Cancel);
+    assert!(matches!(run.wanted.effects.as_slice(), [Effect::Stop { .. }]));
+    run.report("a", "local", OutcomeStatus::Cancelled, FailureClass::Permanent);
+    assert_eq!(run.execution.status(), ExecutionStatus::Cancelled);
+    assert_eq!((run.step("a"), run.step("b")), (StepStatus::Cancelled, StepStatus::Cancelled));
+
+    let mut run = Run::new(vec![command("a", &[])]);
+    run.control(&Control::Cancel);
+    run.wait(61);
+    assert_eq!(run.execution.status(), ExecutionStatus::Cancelled);
+}
+
+#[test]
+fn a_late_report_is_an_event_and_never_a_transition() {
+    let mut run = Run::new(vec![command("a", &[])]);
+    let stale = Report {
+        step: "a".parse().expect("legal"),
+        attempt: 1,
+        machine: MachineId::local(),
+        epoch: 1,
+        outcome: outcome(OutcomeStatus::Failed, FailureClass::Exit),
+    };
+    run.succeed("a");
+    let before = run.execution.clone();
+
+    let body = run.execution.receive(stale);
+    run.record(body);
+
+    assert_eq!(run.events.last().expect("some").body.kind(), "late_report");
+    assert_eq!(run.execution.steps(), before.steps());
+}
+
+#[test]
+fn a_restart_runs_lost_work_again_under_a_new_epoch_or_asks() {
+    let mut run = Run::new(vec![command("a", &[])]);
+    for body in recover(&run.execution).record {
+        run.record(body);
+    }
+    assert!(matches!(run.wanted.effects.as_slice(), [Effect::Run { epoch: 2, .. }]));
+
+    let mut once = command("a", &[]);
+    once.idempotent = false;
+    let mut run = Run::new(vec![once]);
+    for body in recover(&run.execution).record {
+        run.record(body);
+    }
+    assert_eq!(run.execution.status(), ExecutionStatus::Paused);
+    assert_eq!(run.execution.step(0).phase, StepPhase::AwaitingDecision);
+    let bodies = run
+        .execution
+        .decide("a", Some(true), "ann".into(), "I saw it".into())
+        .expect("it waits for a decision");
+    for body in bodies {
+        run.record(body);
+    }
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn work_that_is_lost_too_often_fails() {
+    let mut run = Run::new(vec![command("a", &[])]);
+    for _ in 0..=5 {
+        for body in recover(&run.execution).record {
+            run.record(body);
+        }
+    }
+    let step = run.execution.step(0);
+    assert_eq!(step.failure.clone().expect("failed").code, "machine_lost");
+}
+
+#[test]
+fn a_sequence_of_machines_stops_at_the_first_failure() {
+    let mut step = command("a", &[]);
+    step.target_machines = ["m1", "m2", "m3"].map(str::to_owned).to_vec();
+    step.strategy = Strategy::Sequential { continue_on_failure: false };
+    let mut run = Run::new(vec![step]);
+    run.report("a", "m1", OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.report("a", "m2", OutcomeStatus::Failed, FailureClass::Exit);
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    let failure = run.execution.step(0).failure.clone().expect("failed");
+    assert_eq!(failure.message, "m2: it broke");
+    assert!(run.kinds().contains(&"targets_given_up"));
+}
+
+#[test]
+fn an_unknown_machine_is_named_with_the_known_ones() {
+    let mut step = command("a", &[]);
+    step.target_machines = vec!["m9".into()];
+    let run = Run::new(vec![step]);
+    let failure = run.execution.step(0).failure.clone().expect("failed");
+    assert_eq!(failure.message, "no machine is called `m9`; known: local, m1, m2, m3, any, all");
+}
+
+/// A random workflow: dependencies point backwards, so it has no cycle.
+fn workflows() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    let step = (
+        prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        0_u8..4,
+        0_u8..3,
+        0_u8..3,
+        prop::bool::weighted(0.8),
+        0_usize..4,
+    );
+    prop::collection::vec(step, 0..7).prop_map(|rows| {
+        rows.into_iter()
+            .enumerate()
+            .map(|(index, (dependencies, gates, on_failure, action, idempotent, machines))| {
+                let mut step = command(&format!("s{index}"), &[]);
+                if index > 0 {
+                    let named: BTreeSet<usize> =
+                        dependencies.iter().map(|dependency| dependency.index(index)).collect();
+                    step.dependencies = named
+                        .iter()
+                        .map(|dependency| format!("s{dependency}").parse().expect("legal"))
+                        .collect();
+                }
+                if action == 0 {
+                    step.action = Action::Manual { instructions: String::new() };
+                }
+                if gates & 1 == 1 {
+                    let name = if index % 2 == 0 { "before" } else { "after" };
+                    step.enforcement = Some(name.parse().expect("legal"));
+                }
+                if gates & 2 == 2 {
+                    step.validation = Some("both".parse().expect("legal"));
+                }
+                step.on_failure = [OnFailure::Stop, OnFailure::Continue, OnFailure::SkipDependents]
+                    [on_failure as usize];
+                step.idempotent = idempotent;
+                step.target_machines =
+                    ["m1", "m2", "m3"][..machines.min(3)].iter().map(|m| (*m).to_owned()).collect();
+                if machines == 3 {
+                    step.strategy = Strategy::Sequential { continue_on_failure: index % 2 == 1 };
+                }
+                step
+            })
+            .collect()
+    })
+}
+
+/// Does one random thing that somebody or something outside could do.
+fn poke(run: &mut Run, choice: u8, pick: usize) {
+    if run.execution.head().end.is_some() && choice != 9 {
+        return;
+    }
+    let effects = run.wanted.effects.clone();
+    let effect = (!effects.is_empty()).then(|| effects[pick % effects.len()]);
+    let statuses = [
+        (OutcomeStatus::Succeeded, FailureClass::Exit),
+        (OutcomeStatus::Succeeded, FailureClass::Exit),
+        (OutcomeStatus::Failed, FailureClass::Exit),
+        (OutcomeStatus::TimedOut, FailureClass::Transient),
+        (OutcomeStatus::NotStarted, FailureClass::Permanent),
+    ];
+    match (choice, effect) {
+        (0..=4, Some(Effect::Run { step, target, .. } | Effect::Stop { step, target, .. })) => {
+            let id = run.execution.definition().steps[step].id.to_string();
+            let machine = run.execution.step(step).targets[target].machine.to_string();
+            let (status, class) = statuses[choice as usize];
+            run.report(&id, &machine, status, class);
+        }
+        (0..=4, Some(Effect::Judge { step, .. })) => {
+            let id = run.execution.definition().steps[step].id.to_string();
+            let kinds = [
+                VerdictKind::Pass,
+                VerdictKind::Pass,
+                VerdictKind::Fail,
+                VerdictKind::NeedsReview,
+                VerdictKind::Inconclusive,
+            ];
+            run.judge(&id, kinds[choice as usize], None);
+        }
+        (5 | 6, _) => {
+            let open: Vec<usize> = run.execution.open_steps().collect();
+            let Some(step) = (!open.is_empty()).then(|| open[pick % open.len()]) else { return };
+            let id = run.execution.definition().steps[step].id.to_string();
+            let report = WorkReport {
+                performer: "bob".into(),
+                succeeded: choice == 5,
+                summary: String::new(),
+                outputs: Map::new(),
+                files: vec![],
+            };
+            let review = Review {
+                reviewer: "ann".into(),
+                decision: ReviewDecision::Approved,
+                reason: String::new(),
+                at: at(run.seconds),
+                subject_digest: Digest::from_bytes(&[1; 32]),
+            };
+            let decided = run.execution.decide(
+                &id,
+                (choice == 5).then_some(true),
+                "ann".into(),
+                String::new(),
+            );
+            let bodies =
+                [run.execution.complete_step(&id, report), run.execution.review(&id, review)]
+                    .into_iter()
+                    .find_map(Result::ok)
+                    .map(|body| vec![body])
+                    .or(decided.ok());
+            for body in bodies.unwrap_or_default() {
+                run.record(body);
+            }
+        }
+        (7, _) => {
+            let control = if run.execution.head().paused.is_some() {
+                Control::Resume
+            } else {
+                Control::Pause
+            };
+            if let Ok(Some(body)) = run.execution.control(&control, "x".into(), String::new()) {
+                run.record(body);
+            }
+        }
+        (8, _) => {
+            for body in recover(&run.execution).record {
+                run.record(body);
+            }
+        }
+        (9, _) => {
+            let retry = run.execution.control(&Control::RetryFailed, "x".into(), String::new());
+            if let Ok(Some(body)) = retry {
+                run.record(body);
+            }
+        }
+        (10, _) if pick % 8 == 0 => {
+            if let Ok(Some(body)) =
+                run.execution.control(&Control::Cancel, "x".into(), String::new())
+            {
+                run.record(body);
+            }
+        }
+        _ => run.wait(1 + (pick as u64 % 90)),
+    }
+}
+
+fn check_promises(run: &mut Run) -> Result<(), proptest::test_runner::TestCaseError> {
+    let execution = &run.execution;
+    let definition = execution.definition();
+    for (index, step) in execution.steps().iter().enumerate() {
+        if step.attempt > 0 {
+            for dependency in execution.graph().dependencies(index) {
+                let before = execution.step(*dependency);
+                // A retried dependency may be open again; what began earlier keeps what it did.
+                let ended = before.is_final() || before.attempts_before > 0;
+                prop_assert!(ended, "step {index} ran before step {dependency} ended");
+            }
+        }
+        let running =
+            step.targets.iter().filter(|target| target.phase == TargetPhase::Running).count();
+        if matches!(definition.steps[index].strategy, Strategy::Sequential { .. }) {
+            prop_assert!(running <= 1, "a sequence ran wider than one");
+        }
+    }
+    // Nothing is stuck: an open execution names what it waits for.
+    if execution.head().end.is_none() {
+        let somebody = execution.steps().iter().any(|step| step.waiting_for().is_some());
+        prop_assert!(
+            !run.wanted.effects.is_empty()
+                || run.wanted.wake_at.is_some()
+                || somebody
+                || execution.head().paused.is_some(),
+            "stuck: {:#?}",
+            execution
+        );
+    }
+    // Rows and events tell the same story.
+    let folded = Execution::fold(
+        execution.id().clone(),
+        Arc::clone(definition),
+        Arc::clone(execution.graph()),
+        &run.events,
+    )
+    .expect("its own events are legal");
+    prop_assert_eq!(&folded, execution);
+    let rows = Execution::from_rows(
+        Arc::clone(definition),
+        Arc::clone(execution.graph()),
+        execution.head().clone(),
+        execution.steps().iter().cloned().enumerate().collect(),
+        execution.steps().iter().map(|step| step.targets.clone()).enumerate().collect(),
+    );
+    let machines = machines();
+    let world =
+        World { now: at(run.seconds), machines: &machines, cancel_wait: Duration::from_secs(60) };
+    prop_assert_eq!(next(&rows, world), run.wanted.clone());
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn random_histories_keep_the_promises(
+        steps in workflows(),
+        pokes in prop::collection::vec((0_u8..12, any::<u16>()), 0..80),
+    ) {
+        let mut run = Run::new(steps);
+        check_promises(&mut run)?;
+        for (choice, pick) in pokes {
+            let completed: Vec<usize> = run.execution.steps().iter().enumerate()
+                .filter(|(_, step)| step.phase == StepPhase::Completed)
+                .map(|(index, _)| index)
+                .collect();
+            poke(&mut run, choice, pick as usize);
+            for index in completed {
+                prop_assert_eq!(run.execution.step(index).phase, StepPhase::Completed, "a completed step changed");
+            }
+            check_promises(&mut run)?;
+        }
+        // Cancelling reaches the end from everywhere.
+        if run.execution.head().end.is_none() {
+            if let Some(body) = run.execution.control(&Control::Cancel, "x".into(), String::new())
+                .expect("an open execution can be cancelled")
+            {
+                run.record(body);
+            }
+            run.wait(120);
+            prop_assert_eq!(run.execution.status(), ExecutionStatus::Cancelled);
+        }
+    }
+
+    #[test]
+    fn illegal_events_change_nothing(
+        steps in workflows(),
+        seq in 0_u64..5,
+        attempt in 0_u32..4,
+    ) {
+        let mut run = Run::new(steps);
+        let before = run.execution.clone();
+        let bodies = [
+            EventBody::Completed,
+            EventBody::Resumed { by: "x".into() },
+            EventBody::StepCompleted { step: "s0".parse().expect("legal"), attempt, outputs: Map::new() },
+            EventBody::GateJudged {
+                step: "s1".parse().expect("legal"),
+                attempt,
+                record: Box::new(GateRecord {
+                    gate: Gate {
+                        kind: caelum_core::workflow::GateKind::Validation,
+                        timing: caelum_core::workflow::GateTiming::After,
+                    },
+                    validator: validator("after", &[]),
+                    verdict: Verdict::broken_down(String::new(), None),
+                    subject_digest: Digest::from_bytes(&[0; 32]),
+                    probes: vec![],
+                    duration_us: 0,
+                }),
+            },
+        ];
+        for body in bodies {
+            let event = Event { seq: run.execution.head().events + seq, at: at(0), body };
+            let legal = run.execution.apply(&event).is_ok();
+            if legal { return Ok(()); }
+            prop_assert_eq!(&run.execution, &before);
+        }
+    }
+}
