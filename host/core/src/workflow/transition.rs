@@ -150,16 +150,18 @@ impl Execution {
             EventBody::TargetStarted { step, attempt, machine, epoch } => {
                 let (index, target) = self.find_target(step, *attempt, machine)?;
                 let state = &self.steps[index].targets[target];
-                if self.steps[index].phase != StepPhase::Acting
-                    || state.phase != TargetPhase::Waiting
-                    || *epoch != state.epoch + 1
-                {
+                let acting = matches!(
+                    self.steps[index].phase,
+                    StepPhase::Acting | StepPhase::AwaitingDecision
+                );
+                if !acting || state.phase != TargetPhase::Waiting || *epoch != state.epoch + 1 {
                     return Err(self.stands(index));
                 }
                 let state = self.touch_target(index, target);
                 state.phase = TargetPhase::Running;
                 state.epoch = *epoch;
                 state.started_at = Some(at);
+                self.targets_changed(index);
                 Ok(())
             }
             EventBody::TargetFinished { step, attempt, machine, epoch, outcome } => {
