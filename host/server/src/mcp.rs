@@ -6,7 +6,7 @@ pub mod arguments;
 pub mod connection;
 pub mod error;
 pub mod handler;
-mod lines;
+pub(crate) mod lines;
 pub mod message;
 pub mod progress;
 pub mod schema;

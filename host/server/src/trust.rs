@@ -1,7 +1,13 @@
 //! Who is calling, and what they may do. Proving it (the kernel's socket table, the token) lives in the rooms of this
 //! module; asking for the proof is the listener's business.
 
+pub mod token;
+
 use std::fmt;
+use std::net::SocketAddr;
+
+use self::token::Tokens;
+use crate::socket_table;
 
 /// What a caller may do; each scope includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +68,55 @@ impl Caller {
     /// Says whether the caller may do what `needed` names.
     pub fn may(&self, needed: Scope) -> bool {
         self.scope >= needed
+    }
+}
+
+/// Whom the server lets in.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The tokens that open the door to everybody who is not the server's own user.
+    pub tokens: Tokens,
+    /// Lets everybody in who reaches the port, with every scope. Explicit, and warned about.
+    pub allow_unauthenticated: bool,
+}
+
+impl Policy {
+    /// Says who a connection comes from, before a word was exchanged: the server's own user, by the kernel's word, or
+    /// somebody who has yet to show a token.
+    ///
+    /// Reads a file of the kernel: call it off the runtime's threads.
+    pub fn recognise(&self, peer: SocketAddr, local: SocketAddr) -> Option<Caller> {
+        if self.allow_unauthenticated {
+            return Some(Caller { scope: Scope::Admin, proof: Proof::Unauthenticated });
+        }
+        is_own_user(peer, local).then_some(Caller { scope: Scope::Admin, proof: Proof::OwnUser })
+    }
+
+    /// Says who shows this `Authorization` header.
+    pub fn authorize(&self, header: &str) -> Option<Caller> {
+        let (scheme, token) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let scope = self.tokens.scope_of(token.trim())?;
+        Some(Caller { scope, proof: Proof::Token })
+    }
+}
+
+/// Says whether the other end of a loopback connection belongs to the user this process runs as. Root is a user like
+/// any other: it is trusted by a server of root's and by no other.
+fn is_own_user(peer: SocketAddr, local: SocketAddr) -> bool {
+    let loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    if !loopback(peer) || !loopback(local) {
+        return false;
+    }
+    // The table is asked for the client's socket: its own address is our peer.
+    match socket_table::owner_of_connection(peer, local) {
+        Ok(owner) => owner == Some(rustix::process::geteuid().as_raw()),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel's socket table cannot be read; loopback connections need a token");
+            false
+        }
     }
 }
 

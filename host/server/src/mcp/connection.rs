@@ -143,7 +143,13 @@ where
         let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
         let broken = CancellationToken::new();
         let ping_interval = pings.then_some(limits.ping_interval);
-        let writer = tokio::spawn(write(outgoing, receiver, limits.write_timeout, ping_interval, broken.clone()));
+        let writer = tokio::spawn(write(
+            outgoing,
+            receiver,
+            limits.write_timeout,
+            ping_interval,
+            broken.clone(),
+        ));
         Self {
             incoming,
             outgoing: Some(sender),
@@ -200,14 +206,16 @@ where
                     let refusal = Refusal {
                         id: serde_json::to_value(&request.id).ok(),
                         code: ErrorCode::INVALID_REQUEST.0,
-                        message: "a request with this id is still unanswered; ids must differ".to_owned(),
+                        message: "a request with this id is still unanswered; ids must differ"
+                            .to_owned(),
                     };
                     self.pending = Some(Outgoing::Message(refusal.to_json()));
                     return None;
                 }
             }
             JsonRpcMessage::Notification(notification) => {
-                if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
+                if let ClientNotification::CancelledNotification(cancelled) =
+                    &notification.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
                     // A cancelled request is not answered.
@@ -226,7 +234,10 @@ where
 {
     type Error = Closed;
 
-    fn send(&mut self, item: TxJsonRpcMessage<RoleServer>) -> impl Future<Output = Result<(), Closed>> + Send + 'static {
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Closed>> + Send + 'static {
         let outgoing = self.outgoing.clone();
         let in_flight = Arc::clone(&self.in_flight);
         async move {
@@ -274,7 +285,9 @@ where
                 }
                 Incoming::TooLong => {
                     self.last_message = Instant::now();
-                    self.pending = Some(Outgoing::Message(Refusal::too_long(self.limits.message_max_bytes).to_json()));
+                    self.pending = Some(Outgoing::Message(
+                        Refusal::too_long(self.limits.message_max_bytes).to_json(),
+                    ));
                 }
                 Incoming::Unsupported { code, reason } => {
                     self.pending = Some(Outgoing::Close { code, reason });
@@ -335,7 +348,10 @@ async fn write<O>(
             Ok(Ok(())) => {}
             Ok(Err(_)) => break,
             Err(_) => {
-                tracing::debug!(seconds = write_timeout.as_secs(), "connection closed: the client does not read");
+                tracing::debug!(
+                    seconds = write_timeout.as_secs(),
+                    "connection closed: the client does not read"
+                );
                 break;
             }
         }
@@ -363,7 +379,9 @@ where
                 tracing::error!(%error, "a connection's loop broke");
             }
         }
-        Ok(Err(error)) => tracing::debug!(%error, "connection closed before a protocol was agreed on"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection closed before a protocol was agreed on")
+        }
         Err(_) => tracing::debug!("connection closed: no protocol was agreed on in time"),
     }
 }

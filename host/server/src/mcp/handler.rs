@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    ErrorCode, ErrorData, Implementation, JsonObject, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool as WireTool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
+    CustomRequest, CustomResult, ErrorCode, ErrorData, Implementation, JsonObject, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, Tool as WireTool, ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -70,16 +71,21 @@ impl Handler {
     /// Builds the handler that HTTP requests share; each must carry its [`Caller`] and [`Session`] as extensions, and
     /// one that does not is refused.
     pub fn new(toolset: Arc<Toolset>) -> Self {
-        let catalogue = toolset.tools(Scope::Admin).map(|tool| (tool.scope, wire_tool(tool))).collect();
+        let catalogue =
+            toolset.tools(Scope::Admin).map(|tool| (tool.scope, wire_tool(tool))).collect();
         let mut server = Implementation::new(SERVER_NAME, env!("CARGO_PKG_VERSION"));
         server.title = Some("Caelum workflow orchestration".to_owned());
-        server.description = Some("Keeps, runs and watches workflows whose quality gates are real.".to_owned());
+        server.description =
+            Some("Keeps, runs and watches workflows whose quality gates are real.".to_owned());
         let server_info = serde_json::to_value(&server).unwrap_or_default();
         let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
         info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
         info.server_info = server;
         info.instructions = Some(toolset.instructions().to_owned()).filter(|text| !text.is_empty());
-        Self { shared: Arc::new(Shared { toolset, catalogue, info, server_info }), link: Link::Request }
+        Self {
+            shared: Arc::new(Shared { toolset, catalogue, info, server_info }),
+            link: Link::Request,
+        }
     }
 
     /// Returns the handler of one connection, whose caller is known.
@@ -98,12 +104,14 @@ impl Handler {
         match &self.link {
             Link::Connection(caller, session) => Ok((*caller, session.clone())),
             Link::Request => {
-                let extensions = context.extensions.get::<http::request::Parts>().map(|parts| &parts.extensions);
+                let extensions =
+                    context.extensions.get::<http::request::Parts>().map(|parts| &parts.extensions);
                 let caller = extensions.and_then(|extensions| extensions.get::<Caller>()).copied();
-                let session = extensions.and_then(|extensions| extensions.get::<Session>()).cloned();
-                caller
-                    .zip(session)
-                    .ok_or_else(|| ErrorData::internal_error("the request came without an identity", None))
+                let session =
+                    extensions.and_then(|extensions| extensions.get::<Session>()).cloned();
+                caller.zip(session).ok_or_else(|| {
+                    ErrorData::internal_error("the request came without an identity", None)
+                })
             }
         }
     }
@@ -124,7 +132,11 @@ impl ServerHandler for Handler {
     }
 
     fn get_tool(&self, name: &str) -> Option<WireTool> {
-        self.shared.catalogue.iter().find(|(_, tool)| tool.name == name).map(|(_, tool)| tool.clone())
+        self.shared
+            .catalogue
+            .iter()
+            .find(|(_, tool)| tool.name == name)
+            .map(|(_, tool)| tool.clone())
     }
 
     async fn list_tools(
@@ -133,7 +145,12 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let (caller, _) = self.caller(&context)?;
-        let tools = self.shared.catalogue.iter().filter(|(scope, _)| caller.may(*scope)).map(|(_, tool)| tool.clone());
+        let tools = self
+            .shared
+            .catalogue
+            .iter()
+            .filter(|(scope, _)| caller.may(*scope))
+            .map(|(_, tool)| tool.clone());
         let mut result = ListToolsResult::with_all_items(tools.collect());
         result.ttl_ms = Some(LIST_TTL_MS);
         // What is listed depends on the caller's scope.
@@ -154,7 +171,9 @@ impl ServerHandler for Handler {
             cancel: context.ct.clone(),
             progress: progress(&context),
             caller,
-            client: context.client_info().map(|client| Client { name: client.name, version: client.version }),
+            client: context
+                .client_info()
+                .map(|client| Client { name: client.name, version: client.version }),
             protocol_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         let outcome = self
@@ -162,7 +181,12 @@ impl ServerHandler for Handler {
             .toolset
             .call(&request.name, request.arguments.unwrap_or_default(), call)
             .await
-            .map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), Some(json!({ "tool": unknown.name }))))?;
+            .map_err(|unknown| {
+                ErrorData::invalid_params(
+                    unknown.to_string(),
+                    Some(json!({ "tool": unknown.name })),
+                )
+            })?;
         let mut result = match outcome {
             Ok(reply) => success(reply, version.as_ref()),
             Err(error) => failure(&error),
@@ -179,7 +203,10 @@ impl ServerHandler for Handler {
     ) -> Result<CustomResult, ErrorData> {
         let method: String = request.method.chars().take(100).collect();
         if METHODS.contains(&method.as_str()) {
-            return Err(ErrorData::invalid_params(malformed(&method, request.params.as_ref()), None));
+            return Err(ErrorData::invalid_params(
+                malformed(&method, request.params.as_ref()),
+                None,
+            ));
         }
         Err(ErrorData::new(
             ErrorCode::METHOD_NOT_FOUND,
@@ -231,7 +258,8 @@ fn success(reply: Reply, version: Option<&ProtocolVersion>) -> CallToolResult {
     let structured = Value::Object(reply.structured);
     let mut content = vec![ContentBlock::text(reply.text)];
     // Clients of the first two revisions know no structured content: they get it as text, unless the text is it.
-    let knows_structured = version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2025_06_18.as_str());
+    let knows_structured =
+        version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2025_06_18.as_str());
     if !knows_structured {
         let json = structured.to_string();
         if content.first().and_then(|block| block.as_text()).is_none_or(|text| text.text != json) {
@@ -248,14 +276,18 @@ fn failure(error: &ToolError) -> CallToolResult {
 }
 
 fn malformed(method: &str, params: Option<&Value>) -> String {
-    let Some(params) = params else { return format!("`{method}` needs params, and there are none") };
+    let Some(params) = params else {
+        return format!("`{method}` needs params, and there are none");
+    };
     let Some(params) = params.as_object() else {
         return format!("the params of `{method}` must be an object");
     };
     if method == "tools/call" {
         match params.get("name") {
             None => return "the params of `tools/call` need `name`, a string".to_owned(),
-            Some(name) if !name.is_string() => return "`params.name` of `tools/call` must be a string".to_owned(),
+            Some(name) if !name.is_string() => {
+                return "`params.name` of `tools/call` must be a string".to_owned();
+            }
             Some(_) => {}
         }
         if params.get("arguments").is_some_and(|arguments| !arguments.is_object()) {

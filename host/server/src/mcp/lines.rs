@@ -28,7 +28,9 @@ where
     Connection::new(incoming, outgoing(write), limits, false)
 }
 
-fn outgoing<W: AsyncWrite + Send + Unpin + 'static>(write: W) -> impl Sink<Outgoing, Error = io::Error> + Send + Unpin {
+fn outgoing<W: AsyncWrite + Send + Unpin + 'static>(
+    write: W,
+) -> impl Sink<Outgoing, Error = io::Error> + Send + Unpin {
     FramedWrite::new(write, WriteLines)
 }
 
@@ -48,7 +50,10 @@ impl Decoder for Lines {
 
     fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Incoming>> {
         loop {
-            let found = buffer[self.searched..].iter().position(|byte| *byte == b'\n').map(|at| at + self.searched);
+            let found = buffer[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|at| at + self.searched);
             match (found, self.skipping) {
                 (Some(end), true) => {
                     buffer.advance(end + 1);

@@ -66,11 +66,18 @@ pub fn request_id(bytes: &[u8]) -> Option<Value> {
 fn explain(bytes: &[u8], error: &serde_json::Error) -> Refusal {
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
-        Err(error) => return Refusal::new(ErrorCode::PARSE_ERROR.0, format!("the message is no JSON: {error}")),
+        Err(error) => {
+            return Refusal::new(
+                ErrorCode::PARSE_ERROR.0,
+                format!("the message is no JSON: {error}"),
+            );
+        }
     };
     let invalid = |message: String| Refusal::new(ErrorCode::INVALID_REQUEST.0, message);
     let message = match value {
-        Value::Array(_) => return invalid("batches are not supported; send one message at a time".to_owned()),
+        Value::Array(_) => {
+            return invalid("batches are not supported; send one message at a time".to_owned());
+        }
         Value::Object(message) => message,
         other => return invalid(format!("a message is a JSON object, found {other:.80}")),
     };
@@ -82,7 +89,9 @@ fn explain(bytes: &[u8], error: &serde_json::Error) -> Refusal {
         "`id` must be a string or an integer".to_owned()
     } else if message.get("method").is_some_and(|method| !method.is_string()) {
         "`method` must be a string".to_owned()
-    } else if message.contains_key("method") && (message.contains_key("result") || message.contains_key("error")) {
+    } else if message.contains_key("method")
+        && (message.contains_key("result") || message.contains_key("error"))
+    {
         "a message has `method`, or `result`, or `error`, and only one of them".to_owned()
     } else if !["method", "result", "error"].iter().any(|key| message.contains_key(*key)) {
         "a message has `method`, or `result`, or `error`".to_owned()
@@ -120,7 +129,10 @@ mod tests {
             (r#"[{"jsonrpc":"2.0"}]"#, "batches are not supported; send one message at a time"),
             ("7", "a message is a JSON object, found 7"),
             (r#"{"id":1,"method":"ping"}"#, "`jsonrpc` must be \"2.0\""),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, "`id` must be a string or an integer"),
+            (
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+                "`id` must be a string or an integer",
+            ),
             (r#"{"jsonrpc":"2.0","id":1}"#, "a message has `method`, or `result`, or `error`"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,

@@ -26,7 +26,11 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            connection: Limits { initialize_timeout: None, idle_timeout: None, ..Limits::default() },
+            connection: Limits {
+                initialize_timeout: None,
+                idle_timeout: None,
+                ..Limits::default()
+            },
             grace: Duration::from_secs(10),
         }
     }

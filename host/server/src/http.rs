@@ -1,0 +1,162 @@
+//! The HTTP side of the port: which paths there are, and the checks every request passes before it reaches one. What a
+//! path does lives in its room.
+
+mod answer;
+pub mod health;
+mod mcp;
+pub mod origin;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{HeaderName, Method, StatusCode};
+use tokio_util::sync::CancellationToken;
+
+use self::answer::refusal;
+use self::health::HealthCheck;
+use self::origin::Allowed;
+use crate::listen::Limits;
+use crate::listen::peer::Peer;
+use crate::mcp::handler::Handler;
+use crate::trust::Caller;
+
+/// How long the request took, in milliseconds as a plain number: the form the ecosystem's monitor reads.
+const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
+
+/// The paths that are always there.
+const PATHS: &[&str] = &["/health", "/mcp", "/ws"];
+
+/// Everything the routes need.
+pub(crate) struct Endpoints {
+    pub(crate) handler: Handler,
+    pub(crate) health: HealthCheck,
+    pub(crate) routes: Router,
+    pub(crate) paths: Vec<&'static str>,
+    pub(crate) allowed: Allowed,
+    pub(crate) limits: Limits,
+    pub(crate) drained: CancellationToken,
+    pub(crate) cut: CancellationToken,
+}
+
+/// Builds the router of the port; each request must carry its [`Peer`] among its extensions.
+pub(crate) fn router(endpoints: Endpoints) -> Router {
+    let Endpoints { handler, health, routes, mut paths, allowed, limits, drained, cut } = endpoints;
+    let allowed = Arc::new(allowed);
+    paths.extend(PATHS);
+    paths.sort_unstable();
+    let open = Router::new().route("/health", health::route(health, Arc::clone(&allowed)));
+    let guarded = Router::new()
+        .route(
+            "/mcp",
+            any(mcp::serve).with_state(mcp::Endpoint::new(handler.clone(), &limits, cut)),
+        )
+        .route(
+            "/ws",
+            get(websocket::serve).with_state(websocket::Endpoint {
+                handler,
+                limits: limits.connection,
+                drained,
+            }),
+        )
+        .merge(routes)
+        .layer(middleware::from_fn_with_state(allowed, guard));
+    let known = paths.join(", ");
+    open.merge(guarded)
+        .fallback(move |request: Request| {
+            let known = known.clone();
+            async move {
+                let path: String = request.uri().path().chars().take(200).collect();
+                refusal(
+                    StatusCode::NOT_FOUND,
+                    "not_found",
+                    format!("there is nothing at `{path}`"),
+                    format!("there are {known}"),
+                )
+            }
+        })
+        .method_not_allowed_fallback(|request: Request| async move {
+            let method = request.method().clone();
+            refusal(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("`{}` does not answer {method}", request.uri().path()),
+                "the Allow header names what it answers",
+            )
+        })
+        .layer(middleware::from_fn(time))
+}
+
+/// Lets a request through to the guarded paths when its host, its origin and its caller are right, in this order.
+async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+        return refusal(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the request came without a connection",
+            "",
+        );
+    };
+    if let Err(foreign) = allowed.check(request.headers(), peer.local()) {
+        tracing::warn!(error = %foreign, path = request.uri().path(), "request refused");
+        return foreign.into_response();
+    }
+    let cross_origin = allowed.cross_origin(request.headers());
+    if request.method() == Method::OPTIONS
+        && let Some(origin) = &cross_origin
+    {
+        // A browser asks without credentials before it sends the request itself.
+        return origin::preflight(origin);
+    }
+    let Some(caller) = identify(&peer, request.headers()).await else {
+        let shown = request.headers().contains_key(AUTHORIZATION);
+        let message = if shown {
+            "the token is not one of this server's"
+        } else {
+            "this connection does not come from the server's own user, so it needs a token"
+        };
+        let mut response = refusal(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            message,
+            "send `Authorization: Bearer <token>`",
+        );
+        response.headers_mut().insert(
+            http::header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"caelum-workflow\""),
+        );
+        return response;
+    };
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(peer.session());
+    let mut response = next.run(request).await;
+    if let Some(origin) = cross_origin {
+        origin::expose(&mut response, &origin);
+    }
+    response
+}
+
+/// Returns who sends the request: whoever shows a token is taken by it, so that a narrow token narrows; otherwise the
+/// kernel's word counts.
+async fn identify(peer: &Peer, headers: &HeaderMap) -> Option<Caller> {
+    match headers.get(AUTHORIZATION) {
+        Some(header) => peer.authorize(header.to_str().ok()?),
+        None => peer.recognise().await,
+    }
+}
+
+async fn time(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+    let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
+    if let Ok(value) = HeaderValue::from_str(&format!("{milliseconds:.3}")) {
+        response.headers_mut().insert(RESPONSE_TIME, value);
+    }
+    response
+}
