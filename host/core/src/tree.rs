@@ -265,8 +265,8 @@ impl Tree for MapTree {
     }
 }
 
-/// A tree beside another one: what lies beneath `prefix` comes from `inner`, everything else from `outer`. This is
-/// how a validator sees a component together with the evidence under `evidence/`.
+/// Two trees seen as one: `prefix` and what lies beneath it come from `inner`, everything else from `outer`. Both are
+/// asked with the same paths. This is how a validator sees a component together with the files under `evidence/`.
 pub struct Mounted {
     outer: Arc<dyn Tree>,
     prefix: String,
@@ -274,97 +274,45 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Lays `inner` over `outer` at `prefix`, one part of a path such as `evidence`. What `outer` has there is hidden.
-    ///
-    /// # Errors
-    ///
-    /// [`TreeError::Denied`] when `prefix` is not one plain part of a path.
-    pub fn new(
-        outer: Arc<dyn Tree>,
-        prefix: &str,
-        inner: Arc<dyn Tree>,
-    ) -> Result<Self, TreeError> {
-        plain(prefix)?;
-        if prefix.contains('/') {
-            return Err(TreeError::Denied {
-                path: prefix.to_owned(),
-                reason: "a tree is mounted at a single part of a path".to_owned(),
-            });
-        }
-        Ok(Mounted { outer, prefix: prefix.to_owned(), inner })
+    /// Lays what `inner` has at `prefix`, one part of a path such as `evidence`, over `outer`. What `outer` has there
+    /// is hidden, also when `inner` has nothing.
+    pub fn new(outer: Arc<dyn Tree>, prefix: &str, inner: Arc<dyn Tree>) -> Self {
+        Mounted { outer, prefix: prefix.to_owned(), inner }
     }
 
-    /// Returns the path inside `inner`, or nothing when the path belongs to `outer`.
-    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let rest = path.strip_prefix(self.prefix.as_str())?;
-        if rest.is_empty() {
-            Some("")
-        } else {
-            rest.strip_prefix('/').filter(|rest| !rest.is_empty())
-        }
-    }
-
-    fn out(&self, mut entry: Entry) -> Entry {
-        entry.path = if entry.path.is_empty() {
-            self.prefix.clone()
-        } else {
-            format!("{}/{}", self.prefix, entry.path)
-        };
-        entry
-    }
-
-    /// Says the outer path in an error of `inner`.
-    fn error(path: &str, mut error: TreeError) -> TreeError {
-        match &mut error {
-            TreeError::NotFound { path: told }
-            | TreeError::Denied { path: told, .. }
-            | TreeError::NotAFile { path: told }
-            | TreeError::NotADirectory { path: told }
-            | TreeError::TooManyEntries { path: told, .. }
-            | TreeError::Io { path: told, .. } => path.clone_into(told),
-        }
-        error
+    fn owner(&self, path: &str) -> &dyn Tree {
+        let inside = path
+            .strip_prefix(self.prefix.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if inside { self.inner.as_ref() } else { self.outer.as_ref() }
     }
 }
 
 impl Tree for Mounted {
     fn entries(&self, path: &str, max: usize) -> Result<Vec<Entry>, TreeError> {
-        if let Some(inside) = self.inside(path) {
-            let entries =
-                self.inner.entries(inside, max).map_err(|error| Self::error(path, error))?;
-            return Ok(entries.into_iter().map(|entry| self.out(entry)).collect());
+        if !is_root(path) {
+            return self.owner(path).entries(path, max);
         }
         let mut entries = self.outer.entries(path, max)?;
-        if is_root(path) {
-            entries.retain(|entry| entry.path != self.prefix);
-            if entries.len() >= max {
-                return Err(TreeError::TooManyEntries { path: path.to_owned(), max });
-            }
-            entries.push(self.out(self.inner.metadata("")?));
-            entries.sort();
+        entries.retain(|entry| entry.path != self.prefix);
+        match self.inner.metadata(&self.prefix) {
+            Ok(entry) => entries.push(entry),
+            Err(TreeError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
         }
+        if entries.len() > max {
+            return Err(TreeError::TooManyEntries { path: path.to_owned(), max });
+        }
+        entries.sort();
         Ok(entries)
     }
 
     fn metadata(&self, path: &str) -> Result<Entry, TreeError> {
-        match self.inside(path) {
-            Some(inside) => {
-                let entry =
-                    self.inner.metadata(inside).map_err(|error| Self::error(path, error))?;
-                Ok(self.out(entry))
-            }
-            None => self.outer.metadata(path),
-        }
+        self.owner(path).metadata(path)
     }
 
     fn read(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, TreeError> {
-        match self.inside(path) {
-            Some("") => Err(TreeError::NotAFile { path: path.to_owned() }),
-            Some(inside) => {
-                self.inner.read(inside, offset, length).map_err(|error| Self::error(path, error))
-            }
-            None => self.outer.read(path, offset, length),
-        }
+        self.owner(path).read(path, offset, length)
     }
 
     fn may_block(&self) -> bool {
@@ -446,12 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_tree_hides_what_was_beneath_it_and_shows_its_own_paths() {
+    fn a_mounted_tree_hides_what_was_beneath_it() {
         let mut outer = tree();
         outer.insert("evidence/forged.xml", *b"x").expect("plain");
-        let inner: MapTree = [("local/report.xml", b"<ok/>".as_slice())].into_iter().collect();
+        let inner: MapTree =
+            [("evidence/local/report.xml", b"<ok/>".as_slice())].into_iter().collect();
 
-        let mounted = Mounted::new(Arc::new(outer), "evidence", Arc::new(inner)).expect("one part");
+        let mounted = Mounted::new(Arc::new(outer), "evidence", Arc::new(inner));
 
         assert_eq!(paths(mounted.entries("", 9).expect("root")), ["README.md", "evidence", "src"]);
         assert_eq!(paths(mounted.entries("evidence", 9).expect("inner")), ["evidence/local"]);
@@ -463,7 +412,7 @@ mod tests {
         );
         assert_eq!(
             mounted.read("evidence/../src/a/b.txt", 0, 9).expect_err("leaves").to_string(),
-            "`evidence/../src/a/b.txt` may not be read: `../src/a/b.txt` leaves the component through `..`"
+            "`evidence/../src/a/b.txt` may not be read: `evidence/../src/a/b.txt` leaves the component through `..`"
         );
     }
 }
