@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use caelum_core::task::Output;
+use memchr::{memchr, memmem, memrchr};
 use serde::de::IgnoredAny;
 
 /// One output stream while it is read.
@@ -26,7 +27,7 @@ impl Capture {
 
     /// Also keeps the last line of at most `line_max` bytes that is a JSON object.
     pub(crate) fn with_last_object(mut self, line_max: usize) -> Self {
-        self.lines = Some(LastObject { line: vec![], line_max, too_long: false, last: None });
+        self.lines = Some(LastObject { line: vec![], line_max, hopeless: false, last: None });
         self
     }
 
@@ -100,28 +101,46 @@ fn broken_start(bytes: &[u8]) -> usize {
     if continues == 4 { 0 } else { continues }
 }
 
+/// Finds the last line that is a JSON object. A line is looked at only when it begins with `{`, so that a flood of
+/// anything else costs one search for that byte.
 #[derive(Debug)]
 struct LastObject {
+    /// The unfinished line at the end, as long as it is a candidate.
     line: Vec<u8>,
     line_max: usize,
-    too_long: bool,
+    /// Whether the unfinished line is none: too long, or begun with something else.
+    hopeless: bool,
     last: Option<String>,
 }
 
 impl LastObject {
     fn push(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.extend(&rest[..end]);
-            self.end_line();
-            rest = &rest[end + 1..];
+        let Some(first_end) = memchr(b'\n', bytes) else {
+            return self.extend(bytes);
+        };
+        self.extend(&bytes[..first_end]);
+        self.end_line();
+        let last_end = memrchr(b'\n', bytes).unwrap_or(first_end);
+        // Whole lines, each with the newline before it; from the end, because the last object counts.
+        let mut lines = &bytes[first_end..last_end];
+        while let Some(start) = memmem::rfind(lines, b"\n{") {
+            let line = &lines[start + 1..];
+            let line = &line[..memchr(b'\n', line).unwrap_or(line.len())];
+            if line.len() <= self.line_max
+                && let Some(object) = object(line)
+            {
+                self.last = Some(object);
+                break;
+            }
+            lines = &lines[..start];
         }
-        self.extend(rest);
+        self.extend(&bytes[last_end + 1..]);
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        if self.too_long || self.line.len() + bytes.len() > self.line_max {
-            self.too_long = true;
+        let begins_wrong = self.line.is_empty() && bytes.first().is_some_and(|byte| *byte != b'{');
+        if self.hopeless || begins_wrong || self.line.len() + bytes.len() > self.line_max {
+            self.hopeless = true;
             self.line.clear();
         } else {
             self.line.extend_from_slice(bytes);
@@ -129,14 +148,23 @@ impl LastObject {
     }
 
     fn end_line(&mut self) {
-        let line = self.line.trim_ascii();
-        let braces = line.first() == Some(&b'{') && line.last() == Some(&b'}');
-        if braces && !self.too_long && serde_json::from_slice::<IgnoredAny>(line).is_ok() {
-            self.last = std::str::from_utf8(line).ok().map(str::to_owned).or(self.last.take());
+        if !self.hopeless
+            && let Some(object) = object(&self.line)
+        {
+            self.last = Some(object);
         }
         self.line.clear();
-        self.too_long = false;
+        self.hopeless = false;
     }
+}
+
+fn object(line: &[u8]) -> Option<String> {
+    let line = line.trim_ascii_end();
+    let braces = line.first() == Some(&b'{') && line.last() == Some(&b'}');
+    if !braces || serde_json::from_slice::<IgnoredAny>(line).is_err() {
+        return None;
+    }
+    std::str::from_utf8(line).ok().map(str::to_owned)
 }
 
 /// Both output streams of a running program. Shared by the one who reads the pipes and by whoever asks for the output
@@ -223,6 +251,16 @@ mod tests {
         capture.push(b":2}  \r\n{broken}\n[1]\ndone\n");
 
         assert_eq!(capture.last_object().as_deref(), Some("{\"b\":2}"));
+    }
+
+    #[test]
+    fn the_last_object_is_the_same_whichever_way_the_pieces_are_cut() {
+        let text = "{\"a\":1}\nnoise\n\n{\"b\":2}\r\n{\"broken\n {\"indented\":3}\nx{}\nend";
+        for size in 1..text.len() {
+            let mut capture = Capture::new(8, 8).with_last_object(16);
+            text.as_bytes().chunks(size).for_each(|piece| capture.push(piece));
+            assert_eq!(capture.last_object().as_deref(), Some("{\"b\":2}"), "{size}");
+        }
     }
 
     #[test]

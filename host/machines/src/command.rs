@@ -173,15 +173,19 @@ impl Runner {
             Err(failure) => return TaskOutcome::not_started(started_at, failure),
         };
         let (status, failure) = failure::judged(&ended, patience, command.shell);
+        // One lock at a time: a guard lives to the end of its statement.
+        let stdout = streams.stdout().output();
+        let stderr = streams.stderr().output();
+        let last_object = streams.stdout().last_object();
         let mut outcome = TaskOutcome {
             status,
             exit_code: ended.exit_code(),
             signal: ended.signal(),
             started_at,
             ended_at: started_at,
-            stdout: streams.stdout().output(),
-            stderr: streams.stderr().output(),
-            outputs: outputs::from_line(streams.stdout().last_object().as_deref()),
+            stdout,
+            stderr,
+            outputs: outputs::from_line(last_object.as_deref()),
             collected: Vec::new(),
             failure,
         };

@@ -164,6 +164,8 @@ impl Prober {
             .await
             .map_err(|failure| NoAnswer::refused(failure).knowing(known))?;
         let timed_out = ended.end != End::Itself;
+        let stdout = streams.stdout().output();
+        let stderr = streams.stderr().output();
         let answer = json!({
             "program": command.program,
             "args": command.args,
@@ -171,8 +173,8 @@ impl Prober {
             "signal": ended.signal(),
             "timed_out": timed_out,
             "duration_ms": millis(begun.elapsed()),
-            "stdout": streams.stdout().output(),
-            "stderr": streams.stderr().output(),
+            "stdout": stdout,
+            "stderr": stderr,
         });
         if timed_out {
             let error = format!("ran longer than {} ms and was ended", limit.as_millis());

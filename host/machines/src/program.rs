@@ -28,13 +28,14 @@ pub(crate) struct Program {
 enum Found {
     Program,
     Nothing,
+    Directory,
     NotExecutable(&'static str),
 }
 
 fn look(file: &Path) -> Found {
     match fs::metadata(file) {
         Err(_) => Found::Nothing,
-        Ok(metadata) if metadata.is_dir() => Found::NotExecutable("it is a directory"),
+        Ok(metadata) if metadata.is_dir() => Found::Directory,
         Ok(metadata) if !metadata.is_file() => Found::NotExecutable("it is not a regular file"),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             Found::NotExecutable("its mode has no execute bit")
@@ -53,6 +54,7 @@ pub(crate) fn find(name: &str, path: &OsStr, cwd: &Path) -> Result<Program, Task
                 format!("there is no file `{name}` in `{}`", cwd.display()),
                 Some("a program with a `/` is looked up from the task's directory".to_owned()),
             )),
+            Found::Directory => Err(not_executable(&file, "it is a directory")),
             Found::NotExecutable(why) => Err(not_executable(&file, why)),
         };
     }
@@ -65,7 +67,7 @@ pub(crate) fn find(name: &str, path: &OsStr, cwd: &Path) -> Result<Program, Task
         let file = directory.join(name);
         match look(&file) {
             Found::Program => return Ok(Program { file, by_name: true }),
-            Found::Nothing => {}
+            Found::Nothing | Found::Directory => {}
             Found::NotExecutable(why) => refused = refused.or(Some((file, why))),
         }
     }
@@ -142,15 +144,15 @@ mod tests {
     #[test]
     fn a_missing_program_names_the_near_ones() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let git = directory.path().join("gitt");
-        fs::write(&git, "").expect("writes");
-        fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let file = directory.path().join("terraform");
+        fs::write(&file, "").expect("writes");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
 
-        let failure = find("gti", directory.path().as_os_str(), Path::new("/"))
+        let failure = find("teraform", directory.path().as_os_str(), Path::new("/"))
             .expect_err("there is no such program");
 
         assert_eq!(failure.code, "program_not_found");
-        assert_eq!(failure.hint.as_deref(), Some("did you mean `gitt`?"));
+        assert_eq!(failure.hint.as_deref(), Some("did you mean `terraform`?"));
     }
 
     #[test]

@@ -208,7 +208,8 @@ impl Fabric for LocalFabric {
         let running = self.running();
         let task =
             running.values().filter(|task| task.key == *key).max_by_key(|task| task.epoch)?;
-        let (stdout, stderr) = (task.streams.stdout().output(), task.streams.stderr().output());
+        let stdout = task.streams.stdout().output();
+        let stderr = task.streams.stderr().output();
         Some(OutputSoFar { stdout, stderr })
     }
 }

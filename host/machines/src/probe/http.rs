@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
@@ -129,28 +130,26 @@ fn code(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         return "timeout";
     }
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<rustls::Error>() {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
             return "tls";
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return "tls";
-            }
-            match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => return "refused",
-                std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-                    return "unreachable";
-                }
-                std::io::ErrorKind::TimedOut => return "timeout",
-                _ => {}
-            }
-        }
-        if cause.to_string().contains("dns error") {
+        if error.to_string().contains("dns error") {
             return "unreachable";
         }
-        source = cause.source();
+        let io = error.downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            Some(ErrorKind::ConnectionRefused) => return "refused",
+            Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
+                return "unreachable";
+            }
+            Some(ErrorKind::TimedOut) => return "timeout",
+            _ => {}
+        }
+        // What an I/O error wraps is no source of it.
+        let wrapped = io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn Error + 'static));
+        cause = wrapped.or_else(|| error.source());
     }
     "io"
 }

@@ -1,0 +1,7 @@
+//! The local machine against real processes, files and sockets.
+
+mod command;
+mod harness;
+mod orphans;
+mod probe;
+mod results;
