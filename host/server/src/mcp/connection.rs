@@ -368,7 +368,8 @@ where
     I: Stream<Item = Incoming> + Send + Unpin + 'static,
 {
     let initialize_timeout = connection.limits.initialize_timeout;
-    let opening = Box::pin(handler.serve_with_ct(connection, stop));
+    // A token of its own: rmcp cancels the one it is given when the connection ends.
+    let opening = Box::pin(handler.serve_with_ct(connection, stop.child_token()));
     let opened = match initialize_timeout {
         Some(limit) => tokio::time::timeout(limit, opening).await,
         None => Ok(opening.await),
