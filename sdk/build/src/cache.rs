@@ -49,7 +49,7 @@ impl Cache {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(BuildError::file("read", &path)(error)),
         };
-        Ok(component::identity(&bytes).ok().map(|identity| Built {
+        Ok(component::read_identity(&bytes).ok().map(|identity| Built {
             package: package.name.clone(),
             identity,
             sha256: component::sha256(&bytes),

@@ -33,7 +33,7 @@ pub(crate) struct Component {
 /// Reads what cargo made and makes a component of it where it is none yet.
 pub(crate) fn from_artifact(package: &Package, artifact: &Path) -> Result<Component, BuildError> {
     let bytes = std::fs::read(artifact).map_err(BuildError::file("read", artifact))?;
-    let identity = identity(&bytes).map_err(|reason| not_a_plugin(package, reason))?;
+    let identity = read_identity(&bytes).map_err(|reason| not_a_plugin(package, reason))?;
     let bytes = if Parser::is_component(&bytes) { bytes } else { encode(package, &bytes)? };
     Ok(Component { bytes, identity })
 }
@@ -50,8 +50,11 @@ fn not_a_plugin(package: &Package, reason: String) -> BuildError {
     BuildError::NotAPlugin { package: package.name.clone(), reason }
 }
 
-/// Finds the identity, at whatever level of the file it stands.
-pub(crate) fn identity(bytes: &[u8]) -> Result<Identity, String> {
+/// Reads what a plugin's file says of itself, without running it and at whatever level it stands.
+///
+/// # Errors
+/// A text that says what is missing or malformed, with a hint.
+pub fn read_identity(bytes: &[u8]) -> Result<Identity, String> {
     let mut found = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| format!("it is not WebAssembly: {error}"))?;
@@ -109,14 +112,14 @@ mod tests {
     fn the_identity_is_read_without_running_the_file() {
         let section = r#"{"id":"a","version":"1.0.0","world":"step-validator","wit":"0.1.0"}"#;
 
-        let identity = identity(&module(&[section])).expect("an identity");
+        let identity = read_identity(&module(&[section])).expect("an identity");
 
         assert_eq!((identity.id.as_str(), identity.version.as_str()), ("a", "1.0.0"));
     }
 
     #[test]
     fn files_that_name_no_plugin_are_told_apart() {
-        let reason = |bytes: &[u8]| identity(bytes).expect_err("refused");
+        let reason = |bytes: &[u8]| read_identity(bytes).expect_err("refused");
 
         assert!(reason(&module(&[])).contains("hint: end the crate's `lib.rs`"));
         assert!(reason(&module(&["{}", "{}"])).contains("2 `caelum:plugin` sections"));

@@ -20,7 +20,7 @@ mod toolchain;
 
 use std::path::{Path, PathBuf};
 
-pub use component::Identity;
+pub use component::{Identity, read_identity};
 pub use error::BuildError;
 pub use manifest::Package;
 pub use toolchain::{Method, NoToolchain, Toolchain};

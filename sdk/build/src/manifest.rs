@@ -17,6 +17,8 @@ pub struct Package {
     pub manifest: PathBuf,
     /// The directory of its workspace's `Cargo.toml`; its own when it has none.
     pub workspace_root: PathBuf,
+    /// Whether it says `bundled = true` in `package.metadata.caelum`: one of the plugins that the server brings along.
+    pub bundled: bool,
     /// What the library's file is called, without extension.
     pub(crate) library: String,
     /// Whether it makes a library that WebAssembly can load.
@@ -55,9 +57,9 @@ impl Package {
         let library = table.get("lib").and_then(Value::as_table);
         let crate_types = library
             .and_then(|library| library.get("crate-type").or_else(|| library.get("crate_type")));
-        let inputs = package
-            .get("metadata")
-            .and_then(|metadata| metadata.get("caelum")?.get("inputs")?.as_array())
+        let metadata = package.get("metadata").and_then(|metadata| metadata.get("caelum"));
+        let inputs = metadata
+            .and_then(|metadata| metadata.get("inputs")?.as_array())
             .into_iter()
             .flatten()
             .filter_map(Value::as_str)
@@ -65,6 +67,7 @@ impl Package {
             .collect();
         Ok(Self {
             name: name.to_owned(),
+            bundled: metadata.and_then(|metadata| metadata.get("bundled")?.as_bool()) == Some(true),
             library: library
                 .and_then(|library| library.get("name")?.as_str())
                 .unwrap_or(name)

@@ -43,13 +43,16 @@ pub(crate) fn key(
     Ok(hex(&hash.0.finalize()))
 }
 
-/// Returns every file and directory that [`key`] looks at. Directories are named too, so that new files count.
+/// Returns every file and directory that [`key`] looks at. Directories below the packages are named too, so that new
+/// files count; the packages' own are not, because cargo would look at everything in them.
 pub(crate) fn inputs(package: &Package) -> Result<Vec<PathBuf>, BuildError> {
     let root = &package.workspace_root;
     let mut inputs: BTreeSet<PathBuf> = [root.join("Cargo.toml"), root.join("Cargo.lock")].into();
     for package in closure(package)? {
         let files: Vec<PathBuf> = files(&package)?.into_values().collect();
-        inputs.extend(files.iter().filter_map(|file| file.parent().map(Path::to_owned)));
+        let directories = files.iter().filter_map(|file| file.parent());
+        let below = directories.filter(|directory| *directory != package.directory());
+        inputs.extend(below.map(Path::to_owned));
         inputs.extend(files);
     }
     Ok(inputs.into_iter().collect())
@@ -304,6 +307,8 @@ mod tests {
         ] {
             assert!(inputs.contains(&root.path().join(path)), "{path}: {inputs:?}");
         }
-        assert!(!inputs.contains(&root.path().join("p/tests/a.rs")));
+        for path in ["p", "p/tests", "p/tests/a.rs"] {
+            assert!(!inputs.contains(&root.path().join(path)), "{path}: {inputs:?}");
+        }
     }
 }
