@@ -1,0 +1,28 @@
+# Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
+# missing.
+
+.PHONY: demo test lint bench setup
+
+# Build host and plugins, and run a real workflow on a real component with real gates to its end.
+demo: setup
+	@cargo build --quiet --package caelum-workflow
+	@target/debug/caelum-workflow demo
+
+# Everything that is tested, native and through MCP.
+test: setup
+	cargo test --workspace --quiet
+
+# Formatting, lints, documentation, layers, licences.
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+	scripts/deny.sh
+
+# Benches with their peers in the same run; results in target/bench/report.json.
+bench: setup
+	cargo bench --package caelum-plugin-host --bench gate_check
+	cargo bench --package caelum-store --bench commit
+
+setup:
+	@scripts/setup.sh
