@@ -163,6 +163,27 @@ pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, TemplateError
     })
 }
 
+/// Renders every string in a JSON value as text: what must stay a string, such as an argument of a program.
+///
+/// # Errors
+///
+/// As [`render_text`].
+pub fn render_texts(value: &Value, scope: &Scope) -> Result<Value, TemplateError> {
+    Ok(match value {
+        Value::String(text) => Value::String(render_text(text, scope)?),
+        Value::Array(items) => Value::Array(
+            items.iter().map(|item| render_texts(item, scope)).collect::<Result<_, _>>()?,
+        ),
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), render_texts(value, scope)?)))
+                .collect::<Result<_, TemplateError>>()?,
+        ),
+        plain => plain.clone(),
+    })
+}
+
 /// Evaluates a step's `when`.
 ///
 /// # Errors
