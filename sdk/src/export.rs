@@ -231,6 +231,11 @@ macro_rules! __export {
             const ABOUT: $crate::About = <$plugin as $contract>::ABOUT;
             const LENGTH: usize = $crate::export::section_length(&ABOUT, $name);
             const IDENTITY: [u8; LENGTH] = $crate::export::section(&ABOUT, $name);
+            // Natively nothing else mentions the type, and the compiler would call it unused.
+            const _: fn() -> [u8; LENGTH] = || {
+                let _: ::core::marker::PhantomData<$plugin> = ::core::marker::PhantomData;
+                IDENTITY
+            };
 
             #[cfg(target_arch = "wasm32")]
             #[unsafe(link_section = "caelum:plugin")]

@@ -3,13 +3,13 @@
 //! A plugin is one type with one trait and one line that exports it. The smallest validator:
 //!
 //! ```
-//! use caelum_sdk::{About, Evidence, NoParameters, PluginError, Target, Validator, Verdict};
+//! use caelum_sdk::{About, Evidence, PluginError, Target, Validator, Verdict, about};
 //! struct AllZero;
 //! impl Validator for AllZero {
-//!     type Parameters = NoParameters;
-//!     const ABOUT: About = caelum_sdk::about!("all-zero", "All zero", "Passes when every program ended with 0.");
-//!     fn judge(evidence: &Evidence, _: &dyn Target, _: &NoParameters) -> Result<Verdict, PluginError> {
-//!         Ok(evidence.require_exit_zero().unwrap_or_else(|| Verdict::pass("every program ended with 0")))
+//!     type Parameters = ();
+//!     const ABOUT: About = about!("all-zero", "All zero", "Passes when every program ended with 0.");
+//!     fn judge(evidence: &Evidence, _: &dyn Target, _: &()) -> Result<Verdict, PluginError> {
+//!         Ok(evidence.require_exit_zero().unwrap_or(Verdict::pass("every program ended with 0")))
 //!     }
 //! }
 //! caelum_sdk::export_validator!(AllZero);
@@ -21,6 +21,11 @@
 //!
 //! Everything builds for the native target, too, where [`testing`] stands in for the host: plugins are tested with
 //! plain `cargo test`.
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod about;
 mod context;

@@ -48,8 +48,9 @@ use crate::target::Target;
 /// caelum_sdk::export_pattern!(Licensed);
 /// ```
 pub trait Pattern {
-    /// What can be set. Derive `serde::Deserialize` and `schemars::JsonSchema`, with `#[serde(deny_unknown_fields,
-    /// default)]` on the struct; [`NoParameters`](crate::NoParameters) when there is nothing.
+    /// What can be set. Derive `serde::Deserialize`, `serde::Serialize` (for the defaults in the schema) and
+    /// `schemars::JsonSchema`, with `#[serde(deny_unknown_fields, default)]` on the struct and a doc comment on each
+    /// field; `()` when there is nothing.
     type Parameters: DeserializeOwned + JsonSchema;
 
     /// Who the pattern is.

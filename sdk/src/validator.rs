@@ -24,8 +24,9 @@ pub enum Phase {
 /// Evidence that is missing, cut off or about something else is never a pass: that is
 /// [`Verdict::inconclusive`].
 pub trait Validator {
-    /// What can be set. Derive `serde::Deserialize` and `schemars::JsonSchema`, with `#[serde(deny_unknown_fields,
-    /// default)]` on the struct; [`NoParameters`](crate::NoParameters) when there is nothing.
+    /// What can be set. Derive `serde::Deserialize`, `serde::Serialize` (for the defaults in the schema) and
+    /// `schemars::JsonSchema`, with `#[serde(deny_unknown_fields, default)]` on the struct and a doc comment on each
+    /// field; `()` when there is nothing.
     type Parameters: DeserializeOwned + JsonSchema;
 
     /// Who the validator is.
