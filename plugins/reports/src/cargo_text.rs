@@ -302,7 +302,8 @@ impl Parser {
             Some((first, rest)) if first.trim_end().ends_with(':') => rest,
             _ => panic,
         };
-        case.message = shortened(message.split("\nnote: run with").next().unwrap_or(message));
+        let message = message.split("\nnote: run with").next().unwrap_or(message);
+        case.message = shortened(message.split("\nstack backtrace:").next().unwrap_or(message));
         if let Some(place) = place {
             case.file = Some(place.file);
             case.line = Some(place.line);

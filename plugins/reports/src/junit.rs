@@ -32,6 +32,8 @@ struct OpenCase {
     case: Case,
     depth: usize,
     retried: bool,
+    /// Marked as work that is known to be open (node's runner): its failure is expected.
+    todo: bool,
     text: String,
 }
 
@@ -189,6 +191,11 @@ impl Parser {
                     is_root: name == "testsuites",
                 };
                 self.suites.push((self.depth, suite));
+                // Suites of one report are written one after the other: the greatest text is the latest time.
+                let time = attribute(element, "timestamp")?.filter(|time| !time.is_empty());
+                if time > self.report.produced_at {
+                    self.report.produced_at = time;
+                }
             }
             "testcase" => self.open_case(element)?,
             // An error of a whole suite: its set-up broke, or its process crashed.
@@ -239,7 +246,13 @@ impl Parser {
         if case.name.is_empty() {
             "(without a name)".clone_into(&mut case.name);
         }
-        self.case = Some(OpenCase { case, depth: self.depth, retried: false, text: String::new() });
+        self.case = Some(OpenCase {
+            case,
+            depth: self.depth,
+            retried: false,
+            todo: false,
+            text: String::new(),
+        });
         Ok(())
     }
 
@@ -259,6 +272,10 @@ impl Parser {
             }
             _ => return Ok(()),
         };
+        if status == CaseStatus::Skipped && attribute(element, "type")?.as_deref() == Some("todo") {
+            open.todo = true;
+        }
+        let status = if open.todo { CaseStatus::Skipped } else { status };
         // A case that failed and then broke in its tear-down has failed; nothing makes a failure undone.
         let worse = match (open.case.status, status) {
             (CaseStatus::Failed, _) => CaseStatus::Failed,

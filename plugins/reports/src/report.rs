@@ -207,6 +207,8 @@ pub struct Report {
     pub unfinished: Option<String>,
     /// What went wrong outside of any case.
     pub faults: Vec<Fault>,
+    /// When it was written, as it says itself: the latest of its times, in the form that the runner chose.
+    pub produced_at: Option<String>,
 }
 
 impl Report {
@@ -220,6 +222,7 @@ impl Report {
             contradictions: Vec::new(),
             unfinished: None,
             faults: Vec::new(),
+            produced_at: None,
         }
     }
 

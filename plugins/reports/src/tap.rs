@@ -17,6 +17,8 @@ struct Parser {
     /// Indent of the diagnostics block that is open (`---` … `...`).
     diagnostics: Option<usize>,
     text: String,
+    /// Whether the last test line was kept as a case, so that diagnostics behind it speak of that.
+    kept: bool,
     bailed: bool,
 }
 
@@ -27,6 +29,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
         levels: vec![Level::default()],
         diagnostics: None,
         text: String::new(),
+        kept: false,
         bailed: false,
     };
     for line in text.lines() {
@@ -175,7 +178,9 @@ impl Parser {
             _ if ok => CaseStatus::Passed,
             _ => CaseStatus::Failed,
         };
-        if deeper && (status == CaseStatus::Passed || self.report.failing().next().is_some()) {
+        self.kept =
+            !deeper || (status != CaseStatus::Passed && self.report.failing().next().is_none());
+        if !self.kept {
             return Ok(());
         }
         let name =
@@ -191,7 +196,7 @@ impl Parser {
             return;
         }
         let text = std::mem::take(&mut self.text);
-        let Some(case) = self.report.cases.last_mut() else { return };
+        let Some(case) = self.report.cases.last_mut().filter(|_| self.kept) else { return };
         if let Some(duration) =
             value(&text, "duration_ms").and_then(|text| text.parse::<f64>().ok())
             && duration.is_finite()
@@ -212,12 +217,8 @@ impl Parser {
                 case.file = Some(place.file);
                 case.line = Some(place.line);
             }
-            let message = value(&text, "error").or_else(|| value(&text, "message"));
-            match message.filter(|message| !message.is_empty() && !message.starts_with(['|', '>']))
-            {
-                Some(message) => case.explain(message),
-                None => case.explain(&text),
-            }
+            let message = long_value(&text, "error").or_else(|| long_value(&text, "message"));
+            case.explain(message.as_deref().unwrap_or(&text));
         }
     }
 }
@@ -260,4 +261,20 @@ fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
         let value = line.trim_start().strip_prefix(key)?.strip_prefix(':')?.trim();
         Some(value.trim_matches(['"', '\'']))
     })
+}
+
+/// Returns the value of a key, the lines of a block text (`|-`) included; nothing when it is empty.
+fn long_value(text: &str, key: &str) -> Option<String> {
+    let first = value(text, key)?;
+    if !first.starts_with(['|', '>']) {
+        return (!first.is_empty()).then(|| first.to_owned());
+    }
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = text.lines().skip_while(|line| {
+        !line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
+    });
+    let outer = indent(lines.next()?);
+    let block = lines.take_while(|line| line.trim().is_empty() || indent(line) > outer);
+    let block: Vec<&str> = block.map(str::trim).filter(|line| !line.is_empty()).collect();
+    (!block.is_empty()).then(|| block.join("\n"))
 }
