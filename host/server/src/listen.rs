@@ -267,7 +267,7 @@ impl Listener {
     /// calls may end within the grace time and their answers are delivered; then what is still open is cut. Once it
     /// returns, no task of this listener runs any more.
     pub async fn serve(self, front: Front, shutdown: CancellationToken) {
-        // What an answer that is already made needs to reach its client.
+        // What an HTTP answer that is already made needs to reach its client.
         const DELIVERY: Duration = Duration::from_millis(500);
         // rmcp lets a message connection drain for up to two seconds.
         const DRAIN: Duration = Duration::from_secs(3);
@@ -301,22 +301,16 @@ impl Listener {
         accept::run(listener, places, &shared, &tasks).await;
         tasks.close();
         toolset.stop(grace).await;
-        tokio::time::timeout(DELIVERY, tasks.wait()).await.ok();
         drained.cancel();
-        if tokio::time::timeout(DRAIN, wait_for_messages(&tasks, &cut)).await.is_err() {
-            tracing::warn!(
-                connections = tasks.len(),
-                "connections did not end when the server stopped"
-            );
+        if tokio::time::timeout(DELIVERY, tasks.wait()).await.is_err() {
+            // Streams of events have no end of their own.
+            cut.cancel();
+            if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+                tracing::warn!(
+                    connections = tasks.len(),
+                    "connections did not end when the server stopped"
+                );
+            }
         }
-    }
-}
-
-/// Waits for the connections to end; HTTP streams have no end of their own and are cut after a moment.
-async fn wait_for_messages(tasks: &TaskTracker, cut: &CancellationToken) {
-    const STREAMS: Duration = Duration::from_millis(100);
-    if tokio::time::timeout(STREAMS, tasks.wait()).await.is_err() {
-        cut.cancel();
-        tasks.wait().await;
     }
 }

@@ -1,6 +1,8 @@
-//! Reads the kernel's table of TCP sockets (`/proc/net/tcp` and `tcp6`): who owns the other end of a loopback
-//! connection, and which process listens on a port. Linux alone has it; elsewhere nothing is found and nobody is
-//! trusted by it.
+//! Asks the kernel's table of TCP sockets: who owns the other end of a loopback connection, and which process listens
+//! on a port. One socket is asked for by name (`diag`); the table as text (`/proc/net/tcp`, `tcp6`) serves where the
+//! kernel does not answer that, and for the port, which has no peer to name.
+
+mod diag;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -41,17 +43,37 @@ pub struct Process {
     pub command: String,
 }
 
+/// How often the table is read before a connection counts as missing: the kernel hands it out in pieces, and a row may
+/// slip between two of them while others come and go.
+const READINGS_MAX: usize = 4;
+
 /// Returns the user that owns the socket at `local` which is connected to `remote`; `None` when there is no such socket
 /// or no process holds it any more.
 ///
 /// # Errors
 ///
-/// The table cannot be read.
+/// The kernel does not answer and its table cannot be read.
 pub fn owner_of_connection(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
     let (local, remote) = (canonical(local), canonical(remote));
-    // A socket that lost its process shows the user 0, whoever it belonged to, and no inode: it proves nothing.
-    let found = find(|row| row.local == local && row.remote == remote && row.inode != 0)?;
-    Ok(found.map(|row| row.uid))
+    match diag::find(local, remote) {
+        // A socket that lost its process shows the user 0, whoever it belonged to, and no inode: it proves nothing.
+        Ok(found) => Ok(found
+            .filter(|found| found.inode != 0 && found.state != LISTENING)
+            .map(|found| found.uid)),
+        Err(error) => {
+            tracing::debug!(%error, "the kernel does not name single sockets; its table is read instead");
+            owner_in_table(local, remote)
+        }
+    }
+}
+
+fn owner_in_table(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+    for _ in 0..READINGS_MAX {
+        if let Some(row) = find(|row| row.local == local && row.remote == remote)? {
+            return Ok((row.inode != 0).then_some(row.uid));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns who listens on a port, on any address.
@@ -193,9 +215,10 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (_server, peer) = listener.accept().unwrap();
 
-        let owner = owner_of_connection(peer, listener.local_addr().unwrap()).unwrap();
-
-        assert_eq!(owner, Some(rustix::process::geteuid().as_raw()));
+        let local = listener.local_addr().unwrap();
+        let us = Some(rustix::process::geteuid().as_raw());
+        assert_eq!(owner_of_connection(peer, local).unwrap(), us);
+        assert_eq!(owner_in_table(peer, local).unwrap(), us);
         drop(client);
     }
 
@@ -204,6 +227,7 @@ mod tests {
         let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
 
         assert_eq!(owner_of_connection(nowhere, nowhere).unwrap(), None);
+        assert_eq!(owner_in_table(nowhere, nowhere).unwrap(), None);
     }
 
     #[test]

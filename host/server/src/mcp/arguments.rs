@@ -16,6 +16,7 @@ const FOUND_CHARS_MAX: usize = 60;
 pub struct Arguments {
     schema: Value,
     validator: Validator,
+    member: &'static str,
 }
 
 impl Arguments {
@@ -29,7 +30,31 @@ impl Arguments {
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| error.to_string())?;
-        Ok(Self { schema, validator })
+        Ok(Self { schema, validator, member: "argument" })
+    }
+
+    /// Returns the same with another word for what a value consists of: documents have fields, calls have arguments.
+    #[must_use]
+    pub fn calling_members(mut self, member: &'static str) -> Self {
+        self.member = member;
+        self
+    }
+
+    /// Returns the schema that values are held against.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Returns every problem of a value, each with a JSON pointer to its place; none when it fits.
+    pub fn problems(&self, value: &Value) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.validator.is_valid(value) {
+            for error in self.validator.iter_errors(value) {
+                self.describe(&error, &mut problems);
+            }
+            problems.dedup();
+        }
+        problems
     }
 
     /// Returns the arguments, with `null` for an optional one counted as absent, or one error with every problem.
@@ -44,17 +69,13 @@ impl Arguments {
     ) -> Result<Map<String, Value>, ToolError> {
         let mut value = Value::Object(arguments);
         drop_absent(&self.schema, &mut value);
-        if self.validator.is_valid(&value) {
+        let problems = self.problems(&value);
+        if problems.is_empty() {
             return Ok(match value {
                 Value::Object(arguments) => arguments,
                 _ => Map::new(),
             });
         }
-        let mut problems = Vec::new();
-        for error in self.validator.iter_errors(&value) {
-            self.describe(&error, &mut problems);
-        }
-        problems.dedup();
         let count = problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         let known: Vec<String> = match self.schema.get("properties") {
@@ -88,7 +109,7 @@ impl Arguments {
                 let known = self.siblings(error);
                 for name in unexpected {
                     let near = did_you_mean(name, known.iter().map(String::as_str));
-                    problems.push(format!("{at}/{name}: unknown argument{near}"));
+                    problems.push(format!("{at}/{name}: unknown {}{near}", self.member));
                 }
                 return;
             }

@@ -22,6 +22,12 @@ pub enum Fault {
 /// The caller-facing error of a tool: becomes a tool result with `isError: true` and never carries structured content.
 #[derive(Debug)]
 pub struct ToolError {
+    // Boxed, because every tool returns it beside an answer that is a fraction of its size.
+    parts: Box<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
     code: Cow<'static, str>,
     message: String,
     problems: Vec<String>,
@@ -35,7 +41,7 @@ impl ToolError {
     /// Makes an error for a mistake of the caller; `code` is snake_case and stable (`workflow_not_found`), `message`
     /// a lower-case fragment that names what was found and what was expected.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
+        let parts = Parts {
             code: code.into(),
             message: message.into(),
             problems: Vec::new(),
@@ -43,12 +49,15 @@ impl ToolError {
             next_call: None,
             fault: Fault::Caller,
             source: None,
-        }
+        };
+        Self { parts: Box::new(parts) }
     }
 
     /// Makes an error for the fault of a plugin; `message` names the plugin and its version.
     pub fn plugin(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { fault: Fault::Plugin, ..Self::new(code, message) }
+        let mut error = Self::new(code, message);
+        error.parts.fault = Fault::Plugin;
+        error
     }
 
     /// Makes an error for a failure of the server itself; the caller reads `doing` ("store the workflow"), the log gets
@@ -57,81 +66,80 @@ impl ToolError {
         doing: impl fmt::Display,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            fault: Fault::Server,
-            source: Some(source.into()),
-            ..Self::new(
-                "internal",
-                format!("the server failed to {doing}; the cause is in its log"),
-            )
-        }
+        let message = format!("the server failed to {doing}; the cause is in its log");
+        let mut error = Self::new("internal", message);
+        error.parts.fault = Fault::Server;
+        error.caused_by(source)
     }
 
     /// Adds one line to the list of single problems.
     #[must_use]
     pub fn problem(mut self, problem: impl Into<String>) -> Self {
-        self.problems.push(problem.into());
+        self.parts.problems.push(problem.into());
         self
     }
 
     /// Adds every single problem of an input, so that all of them are mended at once.
     #[must_use]
     pub fn problems<P: Into<String>>(mut self, problems: impl IntoIterator<Item = P>) -> Self {
-        self.problems.extend(problems.into_iter().map(Into::into));
+        self.parts.problems.extend(problems.into_iter().map(Into::into));
         self
     }
 
     /// Says what would be right.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.parts.hint = Some(hint.into());
         self
     }
 
     /// Names the next call to make, such as `list_workflows {"status_filter": "active"}`.
     #[must_use]
     pub fn next_call(mut self, call: impl Into<String>) -> Self {
-        self.next_call = Some(call.into());
+        self.parts.next_call = Some(call.into());
         self
     }
 
     /// Adds the cause, which goes to the log and never to the caller.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.parts.source = Some(source.into());
         self
     }
 
     /// Returns the stable code.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.parts.code
     }
 
     /// Returns the message without code, problems and hint.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.parts.message
     }
 
     /// Returns whose fault it is.
     pub fn fault(&self) -> Fault {
-        self.fault
+        self.parts.fault
     }
 
     /// Returns the text a caller reads: code and message, one line for each problem, the hint, the next call.
     pub fn text(&self) -> String {
-        let mut text = format!("{}: {}", self.code, self.message);
-        for problem in self.problems.iter().take(PROBLEMS_SHOWN_MAX) {
+        let mut text = format!("{}: {}", self.parts.code, self.parts.message);
+        for problem in self.parts.problems.iter().take(PROBLEMS_SHOWN_MAX) {
             text.push_str("\n- ");
             text.push_str(problem);
         }
-        if self.problems.len() > PROBLEMS_SHOWN_MAX {
-            text.push_str(&format!("\n- and {} more", self.problems.len() - PROBLEMS_SHOWN_MAX));
+        if self.parts.problems.len() > PROBLEMS_SHOWN_MAX {
+            text.push_str(&format!(
+                "\n- and {} more",
+                self.parts.problems.len() - PROBLEMS_SHOWN_MAX
+            ));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.parts.hint {
             text.push_str("\nhint: ");
             text.push_str(hint);
         }
-        if let Some(call) = &self.next_call {
+        if let Some(call) = &self.parts.next_call {
             text.push_str("\nnext: ");
             text.push_str(call);
         }
@@ -141,14 +149,14 @@ impl ToolError {
     /// Writes the error to the log, once, with its whole chain of causes, at the level its fault asks for.
     pub fn log(&self, tool: &str) {
         let code = self.code();
-        let mut chain = self.message.clone();
+        let mut chain = self.parts.message.clone();
         let mut source = self.source();
         while let Some(cause) = source {
             chain.push_str(": ");
             chain.push_str(&cause.to_string());
             source = cause.source();
         }
-        match self.fault {
+        match self.parts.fault {
             Fault::Caller => tracing::debug!(tool, code, error = %chain, "tool call refused"),
             Fault::Plugin => {
                 tracing::warn!(tool, code, error = %chain, "tool call failed in a plugin")
@@ -160,13 +168,13 @@ impl ToolError {
 
 impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.parts.message)
     }
 }
 
 impl Error for ToolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.parts.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
 

@@ -475,7 +475,7 @@ mod tests {
         actions: Vec<Action>,
         /// Free values.
         #[serde(default)]
-        parameters: serde_json::Map<String, Value>,
+        parameters: Map<String, Value>,
         /// Which tree.
         #[serde(default)]
         tree: Option<Tree>,

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::arguments::Arguments;
 use super::error::{ToolError, did_you_mean};
 use super::progress::Progress;
+use super::schema::objections;
 use super::tool::{Call, Client, Reply, Tool};
 use crate::trust::{Caller, Scope};
 
@@ -107,6 +108,21 @@ pub struct CallContext {
     pub protocol_version: String,
 }
 
+impl CallContext {
+    /// Returns the context of a call that the command line or a test makes: the local user, a session of its own,
+    /// nothing to cancel it.
+    pub fn local(toolset: &Toolset) -> Self {
+        Self {
+            session: toolset.session(),
+            cancel: CancellationToken::new(),
+            progress: Progress::silent(),
+            caller: Caller::local(),
+            client: None,
+            protocol_version: String::new(),
+        }
+    }
+}
+
 impl Toolset {
     /// Builds the set; `instructions` is what a model reads about the server as a whole.
     ///
@@ -161,6 +177,34 @@ impl Toolset {
     /// Returns one tool by name, if this server offers it.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.entries.get(name).map(|entry| &entry.tool).filter(|tool| self.is_offered(tool))
+    }
+
+    /// Returns what in the tools would trip a client or leave a model guessing: schemas that are not portable, missing
+    /// descriptions, names that are not snake_case. Empty for a good set; a test holds it to that.
+    pub fn objections(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for Entry { tool, .. } in self.entries.values() {
+            let name = tool.name;
+            if !name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            {
+                found.push(format!("{name}: the name is not snake_case"));
+            }
+            if tool.description.is_empty() {
+                found.push(format!("{name}: no description"));
+            }
+            for (which, schema) in [("input", &tool.input_schema), ("output", &tool.output_schema)]
+            {
+                let objections = objections(schema);
+                found.extend(
+                    objections
+                        .into_iter()
+                        .map(|objection| format!("{name}: {which} schema: {objection}")),
+                );
+            }
+        }
+        found
     }
 
     /// Returns a new session's share.

@@ -137,7 +137,9 @@ fn tools(probe: &Arc<Probe>) -> Vec<Tool> {
     vec![
         tool("add", "Add", Annotations::READS, |_call: Call, add: Add| async move {
             let sum = add.a.checked_add(add.b.unwrap_or(0)).ok_or_else(|| {
-                ToolError::new("overflow", "the sum is too large").hint("add smaller numbers").next_call("add {\"a\": 1}")
+                ToolError::new("overflow", "the sum is too large")
+                    .hint("add smaller numbers")
+                    .next_call("add {\"a\": 1}")
             })?;
             Ok(Sum { sum, nothing: None })
         }),
@@ -221,7 +223,9 @@ pub(crate) fn toolset(calls: Limits, read_only: bool) -> (Arc<Toolset>, Arc<Prob
         may_end: Semaphore::new(0),
         cancelled: Semaphore::new(0),
     });
-    let toolset = Toolset::new(tools(&probe), "Call `add` to add.", calls).expect("the tools fit").read_only(read_only);
+    let toolset = Toolset::new(tools(&probe), "Call `add` to add.", calls)
+        .expect("the tools fit")
+        .read_only(read_only);
     (Arc::new(toolset), probe)
 }
 
@@ -347,7 +351,9 @@ pub(crate) fn modern_call(id: u64, tool: &str, arguments: Value) -> Value {
 
 /// The first text of a tool's result.
 pub(crate) fn text(response: &Value) -> &str {
-    response["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {response}"))
+    response["result"]["content"][0]["text"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text in {response}"))
 }
 
 /// A client that speaks lines of JSON.
@@ -378,7 +384,8 @@ impl Lines {
     pub(crate) async fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         let count = soon("a line", self.stream.read_line(&mut line)).await.unwrap_or(0);
-        (count > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        (count > 0)
+            .then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
     pub(crate) async fn receive(&mut self) -> Value {

@@ -16,7 +16,9 @@ use serde_json::{Map, Value, json};
 use crate::door::{call, client, meta, modern, modern_call, open, open_with, soon, text};
 
 fn accept(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-    request.header("Accept", "application/json, text/event-stream").header("Content-Type", "application/json")
+    request
+        .header("Accept", "application/json, text/event-stream")
+        .header("Content-Type", "application/json")
 }
 
 /// The data of the events of a stream that are messages.
@@ -39,7 +41,9 @@ async fn an_sdk_client_lists_and_calls_over_http_in_both_eras() {
     drop(client());
     let modes = [
         ClientLifecycleMode::Initialize,
-        ClientLifecycleMode::Discover { preferred_versions: vec![rmcp::model::ProtocolVersion::V_2026_07_28] },
+        ClientLifecycleMode::Discover {
+            preferred_versions: vec![rmcp::model::ProtocolVersion::V_2026_07_28],
+        },
     ];
     for mode in modes {
         let transport = StreamableHttpClientTransport::from_uri(door.url("/mcp"));
@@ -47,7 +51,10 @@ async fn an_sdk_client_lists_and_calls_over_http_in_both_eras() {
         let client = ClientConfig::default().serve_with_lifecycle(transport, mode).await.unwrap();
         let tools = client.list_all_tools().await.unwrap();
         let arguments = json!({"a": 2, "b": 3}).as_object().cloned().unwrap();
-        let answer = client.call_tool(CallToolRequestParams::new("add").with_arguments(arguments)).await.unwrap();
+        let answer = client
+            .call_tool(CallToolRequestParams::new("add").with_arguments(arguments))
+            .await
+            .unwrap();
 
         assert_eq!(tools.len(), 8);
         assert_eq!(answer.structured_content, Some(json!({"sum": 5})));
@@ -92,19 +99,26 @@ async fn a_session_of_the_older_protocol_lives_from_initialize_to_delete() {
     let door = open().await;
     let http = client();
 
-    let opened = accept(http.post(door.url("/mcp"))).body(initialize().to_string()).send().await.unwrap();
+    let opened =
+        accept(http.post(door.url("/mcp"))).body(initialize().to_string()).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
     let initialized = events(&opened.text().await.unwrap());
-    let with_session = |request: reqwest::RequestBuilder| accept(request).header("Mcp-Session-Id", &session);
-    let answer = with_session(http.post(door.url("/mcp"))).body(call(2, "whoami", json!({})).to_string());
+    let with_session =
+        |request: reqwest::RequestBuilder| accept(request).header("Mcp-Session-Id", &session);
+    let answer =
+        with_session(http.post(door.url("/mcp"))).body(call(2, "whoami", json!({})).to_string());
     let answer = events(&answer.send().await.unwrap().text().await.unwrap());
     let deleted = with_session(http.delete(door.url("/mcp"))).send().await.unwrap();
-    let after = with_session(http.post(door.url("/mcp"))).body(call(3, "add", json!({"a": 1})).to_string());
+    let after =
+        with_session(http.post(door.url("/mcp"))).body(call(3, "add", json!({"a": 1})).to_string());
     let after = after.send().await.unwrap();
 
     assert_eq!(initialized[0]["result"]["protocolVersion"], "2025-06-18");
     let who = &answer[0]["result"]["structuredContent"];
-    assert_eq!((&who["proof"], &who["protocol"], &who["client"]), (&json!("OwnUser"), &json!("2025-06-18"), &json!("raw")));
+    assert_eq!(
+        (&who["proof"], &who["protocol"], &who["client"]),
+        (&json!("OwnUser"), &json!("2025-06-18"), &json!("raw"))
+    );
     assert!(deleted.status().is_success());
     assert_eq!(after.status(), 404);
     door.close().await;
@@ -115,7 +129,10 @@ async fn a_client_that_takes_anything_need_not_name_both_forms() {
     let door = open().await;
 
     for accept in [Some("*/*"), None] {
-        let mut request = modern(client().post(door.url("/mcp")), &modern_call(1, "add", json!({"a": 1}))).build().unwrap();
+        let mut request =
+            modern(client().post(door.url("/mcp")), &modern_call(1, "add", json!({"a": 1})))
+                .build()
+                .unwrap();
         request.headers_mut().remove("accept");
         if let Some(accept) = accept {
             request.headers_mut().insert("accept", accept.parse().unwrap());
@@ -135,7 +152,11 @@ async fn a_body_that_is_no_message_is_answered_in_json_rpc() {
         ("{not json", -32700, "the message is no JSON"),
         ("", -32700, "the message is no JSON"),
         ("[]", -32600, "batches are not supported"),
-        (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600, "`id` must be a string or an integer"),
+        (
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+            -32600,
+            "`id` must be a string or an integer",
+        ),
     ] {
         let response = accept(http.post(door.url("/mcp"))).body(body).send().await.unwrap();
         assert_eq!(response.status(), 400, "{body}");
@@ -156,12 +177,16 @@ async fn unknown_methods_tools_and_wrong_arguments_are_told_apart() {
     let status = method.status();
     let method: Value = method.json().await.unwrap();
     let tool: Value = door.post(modern_call(2, "ad", json!({}))).await.json().await.unwrap();
-    let arguments: Value = door.post(modern_call(3, "add", json!({"a": "x"}))).await.json().await.unwrap();
+    let arguments: Value =
+        door.post(modern_call(3, "add", json!({"a": "x"}))).await.json().await.unwrap();
     let broken: Value = door.post(modern_call(4, "boom", json!({}))).await.json().await.unwrap();
 
     assert_eq!((status.as_u16(), &method["error"]["code"]), (404, &json!(-32601)));
     assert_eq!(tool["error"]["code"], -32602);
-    assert!(tool["error"]["message"].as_str().unwrap().starts_with("unknown tool `ad`; "), "{tool}");
+    assert!(
+        tool["error"]["message"].as_str().unwrap().starts_with("unknown tool `ad`; "),
+        "{tool}"
+    );
     assert!(text(&arguments).contains("/a: found \"x\", expected an integer"), "{arguments}");
     assert!(text(&broken).starts_with("internal: "), "{broken}");
     door.close().await;
@@ -177,8 +202,13 @@ async fn a_body_at_the_limit_passes_and_one_past_it_is_refused() {
         format!("{body}{}", " ".repeat(length - body.len()))
     };
 
-    let at_the_limit = modern(client().post(door.url("/mcp")), &message).body(padded(MAX)).send().await.unwrap();
-    let past_it = modern(client().post(door.url("/mcp")), &message).body(padded(MAX + 1)).send().await.unwrap();
+    let at_the_limit =
+        modern(client().post(door.url("/mcp")), &message).body(padded(MAX)).send().await.unwrap();
+    let past_it = modern(client().post(door.url("/mcp")), &message)
+        .body(padded(MAX + 1))
+        .send()
+        .await
+        .unwrap();
     // Without a length in its head, in chunks.
     let chunk = format!("{:x}\r\n{}\r\n", MAX + 1, padded(MAX + 1));
     let chunked = door
@@ -193,14 +223,19 @@ async fn a_body_at_the_limit_passes_and_one_past_it_is_refused() {
     assert_eq!(at_the_limit.status(), 200);
     assert_eq!(past_it.status(), 413);
     let answer: Value = past_it.json().await.unwrap();
-    assert_eq!(answer["error"]["message"], "the message is longer than 3000 bytes, which is the most this server reads");
+    assert_eq!(
+        answer["error"]["message"],
+        "the message is longer than 3000 bytes, which is the most this server reads"
+    );
     assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
     door.close().await;
 }
 
 #[tokio::test]
 async fn foreign_hosts_and_pages_are_refused_and_our_own_are_not() {
-    let door = open_with(|plan| plan.options.allowed_origins = vec!["https://app.example.com".to_owned()]).await;
+    let door =
+        open_with(|plan| plan.options.allowed_origins = vec!["https://app.example.com".to_owned()])
+            .await;
     let own = door.url("");
     let message = modern_call(1, "add", json!({"a": 1}));
     let send = |header: &'static str, value: String| {
@@ -213,7 +248,9 @@ async fn foreign_hosts_and_pages_are_refused_and_our_own_are_not() {
     let same = send("Origin", own).await.unwrap();
     let listed = send("Origin", "https://app.example.com".to_owned()).await.unwrap();
 
-    for (refused, code) in [(host, "foreign_host"), (origin, "foreign_origin"), (null, "foreign_origin")] {
+    for (refused, code) in
+        [(host, "foreign_host"), (origin, "foreign_origin"), (null, "foreign_origin")]
+    {
         assert_eq!(refused.status(), 403);
         let body: Value = refused.json().await.unwrap();
         assert_eq!(body["error"]["code"], code);
@@ -228,7 +265,9 @@ async fn foreign_hosts_and_pages_are_refused_and_our_own_are_not() {
 
 #[tokio::test]
 async fn a_browser_asks_first_and_only_a_listed_page_is_told_yes() {
-    let door = open_with(|plan| plan.options.allowed_origins = vec!["http://localhost:*".to_owned()]).await;
+    let door =
+        open_with(|plan| plan.options.allowed_origins = vec!["http://localhost:*".to_owned()])
+            .await;
     let ask = |origin: &'static str| {
         client()
             .request(reqwest::Method::OPTIONS, door.url("/mcp"))
@@ -242,7 +281,12 @@ async fn a_browser_asks_first_and_only_a_listed_page_is_told_yes() {
 
     assert_eq!(listed.status(), 204);
     assert_eq!(listed.headers()["access-control-allow-origin"], "http://localhost:6274");
-    assert!(listed.headers()["access-control-allow-headers"].to_str().unwrap().contains("mcp-session-id"));
+    assert!(
+        listed.headers()["access-control-allow-headers"]
+            .to_str()
+            .unwrap()
+            .contains("mcp-session-id")
+    );
     assert_eq!(foreign.status(), 403);
     door.close().await;
 }
@@ -267,7 +311,10 @@ async fn the_clusters_monitor_reads_health_and_its_time() {
     let time = head.lines().find_map(|line| line.strip_prefix("x-response-time: ")).unwrap();
     assert!(time.parse::<f64>().is_ok_and(|time| time >= 0.0), "{time}");
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!((&body["status"], &body["service"]), (&json!("healthy"), &json!("caelum-workflow-orchestration")));
+    assert_eq!(
+        (&body["status"], &body["service"]),
+        (&json!("healthy"), &json!("caelum-workflow-orchestration"))
+    );
     // The connection is our own user's, so it sees all.
     assert_eq!(body["secret_detail"], 7);
     door.close().await;
@@ -278,7 +325,8 @@ async fn health_answers_post_and_is_brief_for_foreign_hosts() {
     let door = open().await;
 
     let posted = client().post(door.url("/health")).send().await.unwrap();
-    let foreign = client().get(door.url("/health")).header("Host", "evil.example.com").send().await.unwrap();
+    let foreign =
+        client().get(door.url("/health")).header("Host", "evil.example.com").send().await.unwrap();
     let deleted = client().delete(door.url("/health")).send().await.unwrap();
 
     assert_eq!(posted.status(), 200);
@@ -324,11 +372,13 @@ async fn a_path_that_does_not_exist_is_answered_with_those_that_do() {
 
 #[tokio::test]
 async fn a_mounted_route_knows_its_caller_and_is_guarded() {
-    let route = get(|Extension(caller): Extension<Caller>| async move { format!("{:?}", caller.proof) });
+    let route =
+        get(|Extension(caller): Extension<Caller>| async move { format!("{:?}", caller.proof) });
     let door = open_with(|plan| plan.routes = axum::Router::new().route("/extra", route)).await;
 
     let own = client().get(door.url("/extra")).send().await.unwrap().text().await.unwrap();
-    let foreign = client().get(door.url("/extra")).header("Host", "evil.example.com").send().await.unwrap();
+    let foreign =
+        client().get(door.url("/extra")).header("Host", "evil.example.com").send().await.unwrap();
 
     assert_eq!(own, "OwnUser");
     assert_eq!(foreign.status(), 403);
@@ -393,23 +443,32 @@ async fn sessions_beyond_the_limit_are_refused_and_stateless_calls_go_on() {
     assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
     assert_eq!(third.status(), 503);
     let refusal: Value = third.json().await.unwrap();
-    assert!(refusal["error"]["message"].as_str().unwrap().starts_with("the server has 2 sessions open"), "{refusal}");
+    assert!(
+        refusal["error"]["message"].as_str().unwrap().starts_with("the server has 2 sessions open"),
+        "{refusal}"
+    );
     assert_eq!(stateless.status(), 200);
     door.close().await;
 }
 
 #[tokio::test]
 async fn a_session_that_rests_too_long_is_closed() {
-    let door = open_with(|plan| plan.options.limits.session_idle_timeout = Duration::from_millis(100)).await;
+    let door =
+        open_with(|plan| plan.options.limits.session_idle_timeout = Duration::from_millis(100))
+            .await;
     let http = client();
-    let opened = accept(http.post(door.url("/mcp"))).body(initialize().to_string()).send().await.unwrap();
+    let opened =
+        accept(http.post(door.url("/mcp"))).body(initialize().to_string()).send().await.unwrap();
     let session = opened.headers()["mcp-session-id"].clone();
     drop(opened);
 
     let gone = async {
         loop {
             // A stream that is opened ends with the session; each request that finds it there is answered with one.
-            let get = http.get(door.url("/mcp")).header("Accept", "text/event-stream").header("Mcp-Session-Id", &session);
+            let get = http
+                .get(door.url("/mcp"))
+                .header("Accept", "text/event-stream")
+                .header("Mcp-Session-Id", &session);
             let response = get.send().await.unwrap();
             if response.status() == 404 {
                 return;
@@ -434,7 +493,10 @@ async fn an_sdk_client_sees_progress_free_calls_in_parallel() {
         let client = Arc::clone(&client);
         calls.spawn(async move {
             let arguments = json!({"a": a, "b": 1}).as_object().cloned().unwrap();
-            let answer = client.call_tool(CallToolRequestParams::new("add").with_arguments(arguments)).await.unwrap();
+            let answer = client
+                .call_tool(CallToolRequestParams::new("add").with_arguments(arguments))
+                .await
+                .unwrap();
             assert_eq!(answer.structured_content, Some(json!({"sum": a + 1})));
         });
     }

@@ -23,7 +23,11 @@ async fn one_call_too_many_in_a_session_is_told_at_once_and_other_sessions_go_on
     let again = busy.ask(&call(4, "add", json!({"a": 1}))).await;
 
     assert_eq!(refused["result"]["isError"], true);
-    assert!(text(&refused).starts_with("busy: this session already runs 2 calls, which is the most it may"), "{refused}");
+    assert!(
+        text(&refused)
+            .starts_with("busy: this session already runs 2 calls, which is the most it may"),
+        "{refused}"
+    );
     assert_eq!(elsewhere["result"]["structuredContent"], json!({"sum": 1}));
     assert!(ended.iter().all(|answer| text(answer) == "slow is done"));
     assert_eq!(again["result"]["structuredContent"], json!({"sum": 1}));
@@ -37,10 +41,12 @@ async fn one_call_too_many_in_the_server_is_told_at_once() {
     first.send(&call(1, "slow", json!({}))).await;
     door.probe.wait_begun().await;
 
-    let refused: Value = door.post(modern_call(2, "add", json!({"a": 1}))).await.json().await.unwrap();
+    let refused: Value =
+        door.post(modern_call(2, "add", json!({"a": 1}))).await.json().await.unwrap();
     door.probe.may_end.add_permits(1);
     first.receive().await;
-    let again: Value = door.post(modern_call(3, "add", json!({"a": 1}))).await.json().await.unwrap();
+    let again: Value =
+        door.post(modern_call(3, "add", json!({"a": 1}))).await.json().await.unwrap();
 
     assert!(text(&refused).starts_with("busy: the server already runs 1 calls"), "{refused}");
     assert_eq!(again["result"]["structuredContent"], json!({"sum": 1}));
@@ -54,11 +60,19 @@ async fn a_connection_too_many_is_told_in_its_own_tongue() {
 
     let mut lines = door.lines().await;
     let refused = lines.ask(&call(1, "add", json!({"a": 1}))).await;
-    let http = door.exchange(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let http = door
+        .exchange(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
     let still = first.ask(&call(1, "add", json!({"a": 1}))).await;
 
     assert_eq!(refused["error"]["code"], -32003);
-    assert!(refused["error"]["message"].as_str().unwrap().starts_with("the server has 1 connections open"), "{refused}");
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("the server has 1 connections open"),
+        "{refused}"
+    );
     assert!(http.starts_with("HTTP/1.1 503") && http.contains("Retry-After"), "{http}");
     assert_eq!(still["result"]["structuredContent"], json!({"sum": 1}));
     assert_eq!((door.gauges.connections(), door.gauges.connections_max()), (1, 1));
@@ -67,7 +81,8 @@ async fn a_connection_too_many_is_told_in_its_own_tongue() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
-    let door = open_with(|plan| plan.options.limits.first_byte_timeout = Duration::from_millis(100)).await;
+    let door =
+        open_with(|plan| plan.options.limits.first_byte_timeout = Duration::from_millis(100)).await;
 
     assert_eq!(door.exchange(b"").await, "");
     door.close().await;
@@ -75,8 +90,10 @@ async fn a_connection_that_says_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_agrees_on_no_protocol_is_closed() {
-    let door =
-        open_with(|plan| plan.options.limits.connection.initialize_timeout = Some(Duration::from_millis(100))).await;
+    let door = open_with(|plan| {
+        plan.options.limits.connection.initialize_timeout = Some(Duration::from_millis(100))
+    })
+    .await;
     let mut lines = door.lines().await;
 
     lines.send_bytes(b"\n").await;
@@ -87,7 +104,10 @@ async fn a_connection_that_agrees_on_no_protocol_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_one_that_waits_for_an_answer_is_not() {
-    let door = open_with(|plan| plan.options.limits.connection.idle_timeout = Some(Duration::from_millis(100))).await;
+    let door = open_with(|plan| {
+        plan.options.limits.connection.idle_timeout = Some(Duration::from_millis(100))
+    })
+    .await;
     let mut idle = door.session().await;
     let mut waiting = door.session().await;
     waiting.send(&call(1, "slow", json!({}))).await;

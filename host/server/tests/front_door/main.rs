@@ -7,5 +7,6 @@ mod limits;
 mod shutdown;
 mod stdio;
 mod tcp;
+mod toolset;
 mod trust;
 mod websocket;

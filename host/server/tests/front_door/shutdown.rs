@@ -34,7 +34,10 @@ async fn a_call_that_runs_when_the_server_stops_is_still_answered_on_every_trans
     let over_tcp = lines.receive().await;
     let over_http = soon("the answer over HTTP", asking).await.unwrap();
 
-    assert!(text(&refused).starts_with("stopping: the server is stopping and takes no new calls"), "{refused}");
+    assert!(
+        text(&refused).starts_with("stopping: the server is stopping and takes no new calls"),
+        "{refused}"
+    );
     assert_eq!(text(&over_tcp), "slow is done");
     assert_eq!(text(&over_http), "slow is done");
     assert_eq!(lines.next().await, None);

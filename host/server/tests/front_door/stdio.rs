@@ -24,7 +24,8 @@ fn serve() -> Served {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (read, write) = tokio::io::split(theirs);
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve_streams(toolset, read, write, Options::default(), shutdown.clone()));
+    let task =
+        tokio::spawn(serve_streams(toolset, read, write, Options::default(), shutdown.clone()));
     let (read, write) = tokio::io::split(ours);
     Served { read: BufReader::new(read), write, probe, shutdown, task }
 }

@@ -18,12 +18,18 @@ async fn an_sdk_client_lists_and_calls_over_tcp() {
     let client = ().serve((read, write)).await.unwrap();
     let tools = client.list_all_tools().await.unwrap();
     let arguments = json!({"a": 2, "b": 3}).as_object().cloned().unwrap();
-    let answer = client.call_tool(CallToolRequestParams::new("add").with_arguments(arguments)).await.unwrap();
+    let answer = client
+        .call_tool(CallToolRequestParams::new("add").with_arguments(arguments))
+        .await
+        .unwrap();
 
     assert_eq!(tools.len(), 8);
     assert_eq!(answer.structured_content, Some(json!({"sum": 5})));
     let info = client.peer_info().unwrap();
-    assert_eq!(info.server_info.as_ref().map(|info| info.name.as_str()), Some("caelum-workflow-orchestration"));
+    assert_eq!(
+        info.server_info.as_ref().map(|info| info.name.as_str()),
+        Some("caelum-workflow-orchestration")
+    );
     client.cancel().await.unwrap();
     door.close().await;
 }
@@ -70,7 +76,10 @@ async fn the_protocol_without_initialize_is_spoken_from_the_first_line() {
     let who = lines.ask(&modern_call(3, "whoami", json!({}))).await;
 
     let versions = discovered["result"]["supportedVersions"].as_array().unwrap();
-    assert!(versions.contains(&json!("2026-07-28")) && versions.contains(&json!("2024-11-05")), "{versions:?}");
+    assert!(
+        versions.contains(&json!("2026-07-28")) && versions.contains(&json!("2024-11-05")),
+        "{versions:?}"
+    );
     assert_eq!(sum["result"]["structuredContent"], json!({"sum": 2}));
     assert_eq!(sum["result"]["resultType"], "complete");
     assert_eq!(
@@ -177,7 +186,10 @@ async fn a_tools_own_error_says_what_was_wrong_and_what_to_call_next() {
     let answer = lines.ask(&call(1, "add", json!({"a": i64::MAX, "b": 1}))).await;
 
     assert_eq!(answer["result"]["isError"], true);
-    assert_eq!(text(&answer), "overflow: the sum is too large\nhint: add smaller numbers\nnext: add {\"a\": 1}");
+    assert_eq!(
+        text(&answer),
+        "overflow: the sum is too large\nhint: add smaller numbers\nnext: add {\"a\": 1}"
+    );
     door.close().await;
 }
 
@@ -226,15 +238,27 @@ async fn json_of_the_wrong_shape_is_refused_with_a_reason() {
         ("\"hello\"", -32600, "a message is a JSON object"),
         ("{}", -32600, "`jsonrpc` must be \"2.0\""),
         (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32600, "`jsonrpc` must be \"2.0\""),
-        (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, -32600, "`id` must be a string or an integer"),
+        (
+            r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+            -32600,
+            "`id` must be a string or an integer",
+        ),
         (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#, -32602, "`tools/call` needs params"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#, -32602, "must be a string"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#,
+            -32602,
+            "must be a string",
+        ),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":[1,2]}}"#,
             -32602,
             "`params.arguments` of `tools/call` must be an object",
         ),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/explode","params":{}}"#, -32601, "unknown method `tools/explode`"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/explode","params":{}}"#,
+            -32601,
+            "unknown method `tools/explode`",
+        ),
     ];
     for (line, code, reason) in cases {
         lines.send_bytes(format!("{line}\n").as_bytes()).await;
@@ -254,7 +278,10 @@ async fn a_tool_that_panics_is_answered_and_the_server_goes_on() {
     let next = lines.ask(&call(2, "add", json!({"a": 1}))).await;
 
     assert_eq!(broken["result"]["isError"], true);
-    assert!(text(&broken).starts_with("internal: the server failed to run `boom`: it broke off"), "{broken}");
+    assert!(
+        text(&broken).starts_with("internal: the server failed to run `boom`: it broke off"),
+        "{broken}"
+    );
     assert!(!text(&broken).contains("a tool broke"), "the cause is for the log: {broken}");
     assert_eq!(next["result"]["structuredContent"], json!({"sum": 1}));
     door.close().await;
@@ -304,7 +331,8 @@ async fn progress_arrives_before_the_answer_and_only_when_asked_for() {
     let messages = [lines.receive().await, lines.receive().await, lines.receive().await];
     let without = lines.ask(&call(2, "slow", json!({}))).await;
 
-    let progress: Vec<&Value> = messages.iter().map(|message| &message["params"]["progress"]).collect();
+    let progress: Vec<&Value> =
+        messages.iter().map(|message| &message["params"]["progress"]).collect();
     assert_eq!(progress[..2], [&json!(1.0), &json!(2.0)]);
     assert_eq!(messages[0]["params"]["progressToken"], "p1");
     assert_eq!(messages[0]["params"]["message"], "half way");
@@ -325,7 +353,10 @@ async fn an_id_that_is_still_unanswered_cannot_be_used_again() {
     let answered = lines.receive().await;
 
     assert_eq!(refused["error"]["code"], -32600);
-    assert!(refused["error"]["message"].as_str().unwrap().contains("still unanswered"), "{refused}");
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("still unanswered"),
+        "{refused}"
+    );
     assert_eq!(text(&answered), "slow is done");
     door.close().await;
 }
@@ -340,7 +371,8 @@ async fn a_message_cut_into_single_bytes_and_several_in_one_write_are_the_same()
         tokio::task::yield_now().await;
     }
     let first = lines.receive().await;
-    let several: String = (2..40).map(|id| format!("{}\r\n\n", call(id, "add", json!({"a": id})))).collect();
+    let several: String =
+        (2..40).map(|id| format!("{}\r\n\n", call(id, "add", json!({"a": id})))).collect();
     lines.send_bytes(several.as_bytes()).await;
     let mut ids = Vec::new();
     for _ in 2..40 {

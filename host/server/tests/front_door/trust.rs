@@ -8,7 +8,9 @@ use caelum_workflow::trust::Scope;
 use caelum_workflow::trust::token::{Token, Tokens};
 use serde_json::{Value, json};
 
-use crate::door::{Door, call, client, meta, modern, modern_call, open, open_with, policy, soon, text};
+use crate::door::{
+    Door, call, client, meta, modern, modern_call, open, open_with, policy, soon, text,
+};
 
 /// A user that is neither root nor anybody with files on this machine.
 const STRANGER: &str = "65534";
@@ -27,7 +29,11 @@ async fn open_with_tokens() -> Door {
 }
 
 async fn post_with(door: &Door, authorization: &str, message: &Value) -> reqwest::Response {
-    modern(client().post(door.url("/mcp")), message).header("Authorization", authorization).send().await.unwrap()
+    modern(client().post(door.url("/mcp")), message)
+        .header("Authorization", authorization)
+        .send()
+        .await
+        .unwrap()
 }
 
 /// Sends bytes from a process of another user and returns what comes back; `None` where this test may not change users.
@@ -35,9 +41,23 @@ async fn as_stranger(door: &Door, bytes: &str) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; printf '%s' \"$1\" >&3; cat <&3", door.address.port());
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{}; printf '%s' \"$1\" >&3; cat <&3",
+        door.address.port()
+    );
     let child = tokio::process::Command::new("setpriv")
-        .args(["--reuid", STRANGER, "--regid", STRANGER, "--clear-groups", "bash", "-c", &script, "bash", bytes])
+        .args([
+            "--reuid",
+            STRANGER,
+            "--regid",
+            STRANGER,
+            "--clear-groups",
+            "bash",
+            "-c",
+            &script,
+            "bash",
+            bytes,
+        ])
         .current_dir("/")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -57,14 +77,18 @@ fn skipped(test: &str) {
 async fn another_user_of_this_machine_is_refused_over_raw_tcp_and_told_where_the_token_goes() {
     let door = open().await;
 
-    let Some(answer) = as_stranger(&door, &format!("{}\n", call(7, "add", json!({"a": 1})))).await else {
+    let Some(answer) = as_stranger(&door, &format!("{}\n", call(7, "add", json!({"a": 1})))).await
+    else {
         return skipped("the refusal of another user over raw TCP");
     };
 
     let answer: Value = serde_json::from_str(answer.trim()).unwrap();
     assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-32001)));
     let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("raw TCP carries no token") && message.contains("Authorization: Bearer"), "{message}");
+    assert!(
+        message.contains("raw TCP carries no token") && message.contains("Authorization: Bearer"),
+        "{message}"
+    );
     door.close().await;
 }
 
@@ -82,10 +106,16 @@ async fn another_user_of_this_machine_needs_a_token_over_http() {
     let Some(without) = as_stranger(&door, &request("")).await else {
         return skipped("the token of another user over HTTP");
     };
-    let with = as_stranger(&door, &request(&format!("Authorization: Bearer {}\r\n", token("writer")))).await.unwrap();
+    let with =
+        as_stranger(&door, &request(&format!("Authorization: Bearer {}\r\n", token("writer"))))
+            .await
+            .unwrap();
 
     assert!(without.starts_with("HTTP/1.1 401"), "{without}");
-    assert!(without.contains("does not come from the server's own user, so it needs a token"), "{without}");
+    assert!(
+        without.contains("does not come from the server's own user, so it needs a token"),
+        "{without}"
+    );
     assert!(with.starts_with("HTTP/1.1 200"), "{with}");
     assert!(with.contains("\"scope\":\"write\"") && with.contains("\"proof\":\"Token\""), "{with}");
     door.close().await;
@@ -101,7 +131,10 @@ async fn another_user_sees_health_in_brief() {
     };
 
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.contains("\"status\":\"healthy\"") && !answer.contains("secret_detail"), "{answer}");
+    assert!(
+        answer.contains("\"status\":\"healthy\"") && !answer.contains("secret_detail"),
+        "{answer}"
+    );
     door.close().await;
 }
 
@@ -120,7 +153,17 @@ async fn a_connection_whose_owner_is_gone_proves_nothing() {
     message["params"]["_meta"] = meta();
 
     let status = tokio::process::Command::new("setpriv")
-        .args(["--reuid", STRANGER, "--regid", STRANGER, "--clear-groups", "bash", "-c", &script, "bash"])
+        .args([
+            "--reuid",
+            STRANGER,
+            "--regid",
+            STRANGER,
+            "--clear-groups",
+            "bash",
+            "-c",
+            &script,
+            "bash",
+        ])
         .arg(message.to_string())
         .current_dir("/")
         .status();
@@ -139,7 +182,8 @@ async fn a_connection_whose_owner_is_gone_proves_nothing() {
 #[tokio::test]
 async fn a_token_narrows_what_its_bearer_sees_and_may_do() {
     let door = open_with_tokens().await;
-    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta()}});
+    let list =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta()}});
     let names = |answer: &Value| -> Vec<String> {
         let tools = answer["result"]["tools"].as_array().unwrap();
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
@@ -148,12 +192,21 @@ async fn a_token_narrows_what_its_bearer_sees_and_may_do() {
 
     let reader: Value = post_with(&door, &bearer("reader"), &list).await.json().await.unwrap();
     let admin: Value = post_with(&door, &bearer("admin"), &list).await.json().await.unwrap();
-    let refused: Value =
-        post_with(&door, &bearer("reader"), &modern_call(2, "note", json!({}))).await.json().await.unwrap();
-    let done: Value =
-        post_with(&door, &bearer("writer"), &modern_call(3, "note", json!({}))).await.json().await.unwrap();
-    let too_much: Value =
-        post_with(&door, &bearer("writer"), &modern_call(4, "reset", json!({}))).await.json().await.unwrap();
+    let refused: Value = post_with(&door, &bearer("reader"), &modern_call(2, "note", json!({})))
+        .await
+        .json()
+        .await
+        .unwrap();
+    let done: Value = post_with(&door, &bearer("writer"), &modern_call(3, "note", json!({})))
+        .await
+        .json()
+        .await
+        .unwrap();
+    let too_much: Value = post_with(&door, &bearer("writer"), &modern_call(4, "reset", json!({})))
+        .await
+        .json()
+        .await
+        .unwrap();
 
     assert_eq!(names(&reader), ["add", "big", "boom", "slow", "whoami"]);
     assert_eq!(names(&admin).len(), 8);
@@ -162,7 +215,10 @@ async fn a_token_narrows_what_its_bearer_sees_and_may_do() {
         "forbidden: `note` needs the scope `write`, and this caller has `read`\nhint: use a token of that scope"
     );
     assert_eq!(text(&done), "noted");
-    assert!(text(&too_much).starts_with("forbidden: `reset` needs the scope `admin`"), "{too_much}");
+    assert!(
+        text(&too_much).starts_with("forbidden: `reset` needs the scope `admin`"),
+        "{too_much}"
+    );
     door.close().await;
 }
 
@@ -171,7 +227,9 @@ async fn a_wrong_token_is_refused_even_from_the_own_user() {
     let door = open_with_tokens().await;
     let message = modern_call(1, "add", json!({"a": 1}));
 
-    for authorization in ["Bearer wrong-token-wrong-token-wrong", "Bearer ", "Basic YTpi", "nonsense"] {
+    for authorization in
+        ["Bearer wrong-token-wrong-token-wrong", "Bearer ", "Basic YTpi", "nonsense"]
+    {
         let response = post_with(&door, authorization, &message).await;
         assert_eq!(response.status(), 401, "{authorization}");
         assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"caelum-workflow\"");
@@ -194,7 +252,9 @@ async fn an_address_of_the_network_is_refused_without_a_token_and_opened_with_on
 
     assert!(matches!(error, ListenError::Unprotected { .. }));
     assert!(
-        error.to_string().starts_with("refusing to listen on 0.0.0.0:0 without a token: this server runs commands"),
+        error.to_string().starts_with(
+            "refusing to listen on 0.0.0.0:0 without a token: this server runs commands"
+        ),
         "{error}"
     );
     assert!(with_token.is_ok());
@@ -222,20 +282,31 @@ async fn a_read_only_server_offers_only_what_reads() {
     for tool in listed["result"]["tools"].as_array().unwrap() {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
     }
-    assert_eq!(refused["error"]["message"], "unknown tool `note` in this server: it runs read-only");
+    assert_eq!(
+        refused["error"]["message"],
+        "unknown tool `note` in this server: it runs read-only"
+    );
     door.close().await;
 }
 
 #[tokio::test]
 async fn a_port_of_another_service_is_not_opened() {
-    let mut options = Options::new("127.0.0.1:8102".parse().unwrap(), PortRegistry::bundled(), policy(Tokens::none()));
+    let mut options = Options::new(
+        "127.0.0.1:8102".parse().unwrap(),
+        PortRegistry::bundled(),
+        policy(Tokens::none()),
+    );
     let reserved = Listener::bind(options.clone()).unwrap_err().to_string();
     let first = open().await;
     options.address = first.address;
     let busy = Listener::bind(options).unwrap_err().to_string();
 
     assert!(reserved.starts_with("port 8102 is reserved for `caelum-code-analysis`"), "{reserved}");
-    let expected = format!("port {} on 127.0.0.1 is in use by process {} (`", first.address.port(), std::process::id());
+    let expected = format!(
+        "port {} on 127.0.0.1 is in use by process {} (`",
+        first.address.port(),
+        std::process::id()
+    );
     assert!(busy.starts_with(&expected), "{busy}");
     first.close().await;
 }

@@ -15,13 +15,19 @@ use crate::door::{Door, call, client, modern_call, open, open_with, soon};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn connect(door: &Door, headers: &[(&'static str, &str)]) -> Result<(Socket, Option<String>), Error> {
+async fn connect(
+    door: &Door,
+    headers: &[(&'static str, &str)],
+) -> Result<(Socket, Option<String>), Error> {
     let mut request = format!("ws://{}/ws", door.address).into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
     let (socket, response) = connect_async(request).await?;
-    let protocol = response.headers().get("sec-websocket-protocol").map(|value| value.to_str().unwrap().to_owned());
+    let protocol = response
+        .headers()
+        .get("sec-websocket-protocol")
+        .map(|value| value.to_str().unwrap().to_owned());
     Ok((socket, protocol))
 }
 
@@ -52,7 +58,10 @@ async fn an_sdk_client_lists_and_calls_over_websocket() {
     let client = ().serve(SinkStreamTransport::new(sink, stream)).await.unwrap();
     let tools = client.list_all_tools().await.unwrap();
     let arguments = json!({"a": 2, "b": 3}).as_object().cloned().unwrap();
-    let answer = client.call_tool(CallToolRequestParams::new("add").with_arguments(arguments)).await.unwrap();
+    let answer = client
+        .call_tool(CallToolRequestParams::new("add").with_arguments(arguments))
+        .await
+        .unwrap();
 
     assert_eq!(tools.len(), 8);
     assert_eq!(answer.structured_content, Some(json!({"sum": 5})));
@@ -63,7 +72,8 @@ async fn an_sdk_client_lists_and_calls_over_websocket() {
 async fn the_subprotocol_is_echoed_when_asked_for_and_not_needed() {
     let door = open().await;
 
-    let (_socket, asked) = connect(&door, &[("sec-websocket-protocol", "other, mcp")]).await.unwrap();
+    let (_socket, asked) =
+        connect(&door, &[("sec-websocket-protocol", "other, mcp")]).await.unwrap();
     let (mut plain, not_asked) = connect(&door, &[]).await.unwrap();
     let answer = ask(&mut plain, &modern_call(1, "whoami", json!({})).to_string()).await;
 
