@@ -18,6 +18,7 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a
         })
         .collect();
     scored.sort();
+    scored.dedup();
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 

@@ -31,5 +31,7 @@ pub use next::{Effect, MachineView, Next, World, advance, next, resolve};
 pub use outcome::settle;
 pub use recovery::{Recovery, recover};
 pub use rules::{KnownValidator, RuleLimits, Violation, check_definition};
-pub use template::{Scope, TemplateError, render_text, render_texts, render_value, scope, test_condition};
+pub use template::{
+    Scope, TemplateError, render_text, render_texts, render_value, scope, test_condition,
+};
 pub use transition::IllegalEvent;

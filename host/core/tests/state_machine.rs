@@ -710,7 +710,7 @@ fn poke(run: &mut Run, choice: u8, pick: usize) {
                 run.record(body);
             }
         }
-        (10, _) if pick % 8 == 0 => {
+        (10, _) if pick.is_multiple_of(8) => {
             if let Ok(Some(body)) =
                 run.execution.control(&Control::Cancel, "x".into(), String::new())
             {
@@ -764,8 +764,13 @@ fn check_promises(run: &mut Run) -> Result<(), proptest::test_runner::TestCaseEr
         Arc::clone(definition),
         Arc::clone(execution.graph()),
         execution.head().clone(),
-        execution.steps().iter().cloned().enumerate().collect(),
-        execution.steps().iter().map(|step| step.targets.clone()).enumerate().collect(),
+        execution.steps().iter().map(|step| step.as_ref().clone()).enumerate().collect(),
+        execution
+            .steps()
+            .iter()
+            .map(|step| step.targets.iter().map(|target| target.as_ref().clone()).collect())
+            .enumerate()
+            .collect(),
     );
     let machines = machines();
     let world =

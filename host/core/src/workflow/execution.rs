@@ -245,9 +245,9 @@ pub struct StepState {
     pub(super) blocked_by: Option<usize>,
     /// Dependencies that have not ended.
     pub(super) dependencies_left: u32,
-    /// Its targets; stored in rows of their own.
+    /// Its targets; stored in rows of their own, and shared between snapshots.
     #[serde(skip)]
-    pub targets: Vec<TargetState>,
+    pub targets: Vec<Arc<TargetState>>,
 }
 
 impl StepState {
@@ -358,13 +358,14 @@ pub struct Dirty {
     pub new_targets: BTreeSet<usize>,
 }
 
-/// One run of one revision of a workflow.
+/// One run of one revision of a workflow. Cloning one is cheap: steps and targets are shared until they change.
 #[derive(Debug, Clone)]
 pub struct Execution {
     pub(super) definition: Arc<WorkflowDefinition>,
     pub(super) graph: Arc<Graph>,
     pub(super) head: ExecutionHead,
-    pub(super) steps: Vec<StepState>,
+    /// Shared between snapshots: an event copies the one step that it changes.
+    pub(super) steps: Vec<Arc<StepState>>,
     /// Steps that have begun and not ended.
     pub(super) open: BTreeSet<usize>,
     /// Steps that have not begun and wait for no dependency.
@@ -390,17 +391,17 @@ impl Execution {
         steps: BTreeMap<usize, StepState>,
         targets: BTreeMap<usize, Vec<TargetState>>,
     ) -> Self {
-        let mut rows: Vec<StepState> = (0..definition.steps.len())
-            .map(|index| StepState::new(graph.dependencies(index).len()))
+        let mut rows: Vec<Arc<StepState>> = (0..definition.steps.len())
+            .map(|index| Arc::new(StepState::new(graph.dependencies(index).len())))
             .collect();
         for (index, row) in steps {
             if let Some(place) = rows.get_mut(index) {
-                *place = row;
+                *place = Arc::new(row);
             }
         }
         for (index, row) in targets {
             if let Some(place) = rows.get_mut(index) {
-                place.targets = row;
+                Arc::make_mut(place).targets = row.into_iter().map(Arc::new).collect();
             }
         }
         let mut execution = Execution {
@@ -454,7 +455,7 @@ impl Execution {
     }
 
     /// Returns the steps, in the order of the definition.
-    pub fn steps(&self) -> &[StepState] {
+    pub fn steps(&self) -> &[Arc<StepState>] {
         &self.steps
     }
 

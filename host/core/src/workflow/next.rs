@@ -370,7 +370,7 @@ pub fn resolve(named: &[String], machines: &[MachineView]) -> Result<Vec<Machine
 fn act(execution: &Execution, index: usize, held: bool, out: &mut Next) {
     let definition = &execution.definition.steps[index];
     let state = &execution.steps[index];
-    let views: Vec<TargetView> = state.targets.iter().map(super::TargetState::view).collect();
+    let views: Vec<TargetView> = state.targets.iter().map(|target| target.view()).collect();
     let plan = plan_targets(&definition.strategy, &views);
     if !plan.give_up.is_empty() {
         out.record.push(EventBody::TargetsGivenUp {

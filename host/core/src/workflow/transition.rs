@@ -127,8 +127,11 @@ impl Execution {
                 if !begins || *attempt != self.steps[index].attempt + 1 {
                     return Err(self.stands(index));
                 }
-                let targets: Vec<TargetState> =
-                    machines.iter().cloned().map(TargetState::new).collect();
+                let targets: Vec<Arc<TargetState>> = machines
+                    .iter()
+                    .cloned()
+                    .map(|machine| Arc::new(TargetState::new(machine)))
+                    .collect();
                 let state = self.touch(index);
                 state.attempt = *attempt;
                 state.started_at.get_or_insert(at);
@@ -424,12 +427,12 @@ impl Execution {
 
     fn touch(&mut self, index: usize) -> &mut StepState {
         self.dirty.steps.insert(index);
-        &mut self.steps[index]
+        Arc::make_mut(&mut self.steps[index])
     }
 
     fn touch_target(&mut self, index: usize, target: usize) -> &mut TargetState {
         self.dirty.targets.insert((index, target));
-        &mut self.steps[index].targets[target]
+        Arc::make_mut(&mut Arc::make_mut(&mut self.steps[index]).targets[target])
     }
 
     /// Moves a step to the first gate of `timing` that is not passed, or to what comes behind the gates.
@@ -463,7 +466,7 @@ impl Execution {
             self.touch(index).phase = waiting;
         }
         let state = &self.steps[index];
-        let views: Vec<TargetView> = state.targets.iter().map(TargetState::view).collect();
+        let views: Vec<TargetView> = state.targets.iter().map(|target| target.view()).collect();
         let strategy = &self.definition.steps[index].strategy;
         match plan_targets(strategy, &views).settled {
             None => {}
@@ -642,7 +645,7 @@ fn target_failure(state: &StepState) -> StepFailure {
     if let Some(failure) = &state.failure {
         return failure.clone();
     }
-    let failed: Vec<&TargetState> = state
+    let failed: Vec<&Arc<TargetState>> = state
         .targets
         .iter()
         .filter(|target| matches!(target.phase, TargetPhase::Failed | TargetPhase::Cancelled))

@@ -1,0 +1,130 @@
+//! Every rule of a definition, by its exact message; all faults of one definition at once.
+
+use caelum_core::clock::Timestamp;
+use caelum_core::plugin::Phase;
+use caelum_core::task::{CommandSpec, Probe, ProbeKind};
+use caelum_core::workflow::{
+    Action, DefinitionStatus, Graph, KnownValidator, RetryPolicy, RuleLimits, Step, StepType,
+    WorkflowDefinition, check_definition,
+};
+use serde_json::Map;
+
+fn step(id: &str, dependencies: &[&str]) -> Step {
+    let mut step = Step::new(id.parse().expect("legal"), StepType::Development);
+    step.dependencies = dependencies.iter().map(|name| name.parse().expect("legal")).collect();
+    step
+}
+
+fn definition(steps: Vec<Step>) -> WorkflowDefinition {
+    WorkflowDefinition {
+        workflow_id: "w".parse().expect("legal"),
+        revision: 1,
+        name: "w".into(),
+        description: String::new(),
+        pattern: String::new(),
+        steps,
+        created_at: Timestamp::EPOCH,
+        updated_at: Timestamp::EPOCH,
+        created_by: String::new(),
+        status: DefinitionStatus::Active,
+        parameters_schema: None,
+        metadata: Map::new(),
+    }
+}
+
+fn violations(steps: Vec<Step>) -> Vec<String> {
+    let validators = [
+        KnownValidator { name: "unit-tests".into(), phases: vec![Phase::After] },
+        KnownValidator { name: "startup-validation".into(), phases: vec![Phase::Before] },
+    ];
+    check_definition(&definition(steps), &validators, RuleLimits::default())
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn a_workflow_without_steps_is_legal() {
+    assert_eq!(violations(vec![]), [""; 0]);
+}
+
+#[test]
+fn every_fault_is_listed_at_once() {
+    let mut first = step("build", &["test"]);
+    first.enforcement = Some("unit-tsets".parse().expect("legal"));
+    let second = step("test", &["build", "biuld", "test"]);
+    let mut third = step("build", &[]);
+    third.validation = Some("startup-validation".parse().expect("legal"));
+    third.action = Action::Command(CommandSpec {
+        args: vec!["{{ parameters.".into()],
+        ..CommandSpec::default()
+    });
+    third.when = Some("1 +".into());
+    third.timeout_s = Some(0);
+    third.retry = Some(RetryPolicy { attempts: 0, ..RetryPolicy::default() });
+    third.probes = ["p", "p"]
+        .map(|name| Probe {
+            name: name.into(),
+            kind: ProbeKind::Tcp { address: "localhost:1".into() },
+            timeout_ms: 1_000,
+        })
+        .to_vec();
+
+    let found = violations(vec![first, second, third]);
+
+    let expected = [
+        "/steps/2/id: `build` is the id of step 0 already; ids are unique",
+        "/steps/1/dependencies/1: step `test` depends on `biuld`, which does not exist; did you mean `build`?",
+        "/steps/1/dependencies/2: step `test` depends on itself",
+        "/steps/0/enforcement: step `build` names the validator `unit-tsets`, which is not installed; did you mean `unit-tests`?",
+        "/steps/2/validation: `startup-validation` judges only before the action; use it as the enforcement of step `build`",
+        "/steps/2/probes/1/name: `p` is the name of another probe already",
+        "/steps/2/timeout_s: 0 is not between 1 and 604800 seconds",
+        "/steps/2/retry/attempts: 0 is not between 1 and 100",
+        "/steps/2/action/program: step `build` names no program",
+    ];
+    assert_eq!(&found[..expected.len()], expected);
+    assert!(found[9].starts_with("/steps/2/when: template `1 +`: syntax error"), "{}", found[9]);
+    assert!(
+        found[10].starts_with("/steps/2/action/args/0: template `{{ parameters.`: syntax error"),
+        "{}",
+        found[10]
+    );
+    assert_eq!(found[11], "/steps: the steps wait for each other in a cycle: build → test → build");
+    assert_eq!(found.len(), 12);
+}
+
+#[test]
+fn ten_thousand_steps_are_legal_and_one_more_is_not() {
+    let chain = |count: usize| -> Vec<Step> {
+        (0..count)
+            .map(|index| {
+                let before = format!("s{}", index.saturating_sub(1));
+                let dependencies: &[&str] = if index == 0 { &[] } else { &[&before] };
+                step(&format!("s{index}"), dependencies)
+            })
+            .collect()
+    };
+    assert_eq!(violations(chain(10_000)), [""; 0]);
+    assert_eq!(
+        violations(chain(10_001)),
+        ["/steps: has 10001 steps; at most 10000 are allowed: split it into several workflows"]
+    );
+}
+
+#[test]
+fn the_order_keeps_dependencies_first_and_otherwise_the_order_written() {
+    let steps = [step("c", &["a"]), step("a", &[]), step("b", &[])];
+    assert_eq!(Graph::of(&steps).order(), Ok(vec![1, 0, 2]));
+}
+
+#[test]
+fn a_definition_survives_its_stored_form() {
+    let mut one = step("a", &[]);
+    one.action = Action::Command(CommandSpec { program: "true".into(), ..CommandSpec::default() });
+    one.retry = Some(RetryPolicy::default());
+    let before = definition(vec![one, step("b", &["a"])]);
+    let text = serde_json::to_string(&before).expect("plain JSON");
+    let after: WorkflowDefinition = serde_json::from_str(&text).expect("its own JSON");
+    assert_eq!(after, before);
+}
