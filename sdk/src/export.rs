@@ -228,14 +228,26 @@ macro_rules! export_validator {
 macro_rules! __export {
     ($world:ident, $contract:path, $plugin:ty, $name:literal, $bindings:ident) => {
         const _: () = {
-            const ABOUT: $crate::About = <$plugin as $contract>::ABOUT;
+            // Natively nothing else mentions the type, and the compiler would call it unused.
+            const _: ::core::marker::PhantomData<$plugin> = ::core::marker::PhantomData;
+
+            #[cfg(target_arch = "wasm32")]
+            type Exported = $crate::export::Exported<$plugin>;
+            $crate::__export_raw!($world, Exported, <$plugin as $contract>::ABOUT, $name, $bindings);
+        };
+    };
+}
+
+/// Exports a type that implements the generated interface itself, under an identity that may be anything. For test
+/// guests that must do what this crate's types prevent.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_raw {
+    ($world:ident, $exported:ident, $about:expr, $name:literal, $bindings:ident) => {
+        const _: () = {
+            const ABOUT: $crate::About = $about;
             const LENGTH: usize = $crate::export::section_length(&ABOUT, $name);
             const IDENTITY: [u8; LENGTH] = $crate::export::section(&ABOUT, $name);
-            // Natively nothing else mentions the type, and the compiler would call it unused.
-            const _: fn() -> [u8; LENGTH] = || {
-                let _: ::core::marker::PhantomData<$plugin> = ::core::marker::PhantomData;
-                IDENTITY
-            };
 
             #[cfg(target_arch = "wasm32")]
             #[unsafe(link_section = "caelum:plugin")]
@@ -243,9 +255,9 @@ macro_rules! __export {
             static SECTION: [u8; LENGTH] = IDENTITY;
 
             #[cfg(target_arch = "wasm32")]
-            type Exported = $crate::export::Exported<$plugin>;
-            #[cfg(target_arch = "wasm32")]
-    $crate::bindings::$world::$bindings!(Exported with_types_in $crate::bindings::$world);
+            $crate::bindings::$world::$bindings!($exported with_types_in $crate::bindings::$world);
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: [u8; LENGTH] = IDENTITY;
         };
     };
 }

@@ -59,7 +59,8 @@ impl Cache {
         }))
     }
 
-    /// Keeps a component. On return the whole file is there under its name.
+    /// Keeps a component. On return the whole file is there under its name. Called with the lock held, so that one
+    /// unfinished file for each package is enough.
     pub(crate) fn store(
         &self,
         package: &Package,
@@ -68,7 +69,7 @@ impl Cache {
         component: &Component,
     ) -> Result<Built, BuildError> {
         let path = self.path(package, key);
-        let unfinished = self.directory.join(format!(".{}.{}", package.name, std::process::id()));
+        let unfinished = self.directory.join(format!(".{}.unfinished", package.name));
         fs::write(&unfinished, &component.bytes).map_err(BuildError::file("write", &unfinished))?;
         fs::rename(&unfinished, &path).map_err(BuildError::file("write", &path))?;
         self.forget_old(package);

@@ -1,12 +1,9 @@
-//! Builds a real, tiny plugin with whatever toolchain this machine has.
+//! Builds real, tiny plugins with whatever toolchain this machine has. The tests run side by side in one target
+//! directory, as builds of several processes may.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use caelum_plugin_build::{BuildError, BuildRequest, build};
-
-/// Two tests that remove what the other builds would only wait for each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -18,7 +15,6 @@ fn guest() -> PathBuf {
 
 #[test]
 fn a_plugin_crate_becomes_a_component_and_is_found_again() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let request = BuildRequest::new([guest()]);
 
     let first = build(&request).unwrap_or_else(|error| panic!("{error}"));
@@ -37,8 +33,29 @@ fn a_plugin_crate_becomes_a_component_and_is_found_again() {
 }
 
 #[test]
+fn every_guest_of_the_tests_is_a_plugin() {
+    let guests = repository().join("tests/guests");
+    let entries = std::fs::read_dir(&guests)
+        .expect("the guests")
+        .map(|entry| entry.expect("an entry").path());
+    let packages: Vec<PathBuf> = entries.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    let count = packages.len();
+
+    let built = build(&BuildRequest::new(packages)).unwrap_or_else(|error| panic!("{error}"));
+
+    let readme = std::fs::read_to_string(guests.join("README.md")).expect("the list of guests");
+    assert_eq!(built.len(), count);
+    for built in &built {
+        assert!(
+            readme.contains(&format!("| `{}` |", built.package)),
+            "`{}` is not in the list",
+            built.package
+        );
+    }
+}
+
+#[test]
 fn what_the_compiler_says_is_in_the_error() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = crate_with("broken", "pub fn f() -> u8 { \"text\" }", "cdylib");
 
     let error = build(&request(&root)).expect_err("refused");
@@ -50,7 +67,6 @@ fn what_the_compiler_says_is_in_the_error() {
 
 #[test]
 fn a_library_that_exports_no_plugin_is_told_how_to() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let root = crate_with("silent", "", "cdylib");
 
     let error = build(&request(&root)).expect_err("refused").to_string();
