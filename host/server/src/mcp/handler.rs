@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
-    CustomRequest, CustomResult, ErrorCode, ErrorData, Implementation, JsonObject, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
-    ServerCapabilities, ServerConfig, Tool as WireTool, ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
+    CompleteResult, ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData,
+    Implementation, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
+    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool as WireTool,
+    ToolAnnotations,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -29,13 +31,14 @@ const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 /// The key under which a result of the 2026-07-28 protocol names the server.
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 
-/// The methods this server answers, to tell a malformed request from an unknown one.
-const METHODS: &[&str] = &[
+/// The methods this server answers in both eras, to tell a malformed request from an unknown one.
+const METHODS: &[&str] = &["server/discover", "tools/list", "tools/call"];
+
+/// The methods that only the older era knows. The lists of prompts and resources are empty; its clients ask for them
+/// whether they are declared or not, and show their users an error when they are not answered.
+const OLDER_METHODS: &[&str] = &[
     "initialize",
     "ping",
-    "server/discover",
-    "tools/list",
-    "tools/call",
     "prompts/list",
     "resources/list",
     "resources/templates/list",
@@ -199,25 +202,72 @@ impl ServerHandler for Handler {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let method: String = request.method.chars().take(100).collect();
-        if METHODS.contains(&method.as_str()) {
+        let stateless = context.protocol_version().as_ref().is_some_and(is_stateless);
+        let known = METHODS.contains(&method.as_str())
+            || (!stateless && OLDER_METHODS.contains(&method.as_str()));
+        if known {
             return Err(ErrorData::invalid_params(
                 malformed(&method, request.params.as_ref()),
                 None,
             ));
         }
-        Err(ErrorData::new(
-            ErrorCode::METHOD_NOT_FOUND,
-            format!("unknown method `{method}`; this server answers {}", METHODS.join(", ")),
-            None,
-        ))
+        Err(unknown_method(&method, stateless))
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        older_era(&context, "prompts/list").map(|()| ListPromptsResult::default())
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        older_era(&context, "resources/list").map(|()| ListResourcesResult::default())
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        older_era(&context, "resources/templates/list")
+            .map(|()| ListResourceTemplatesResult::default())
+    }
+
+    async fn complete(
+        &self,
+        _request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        older_era(&context, "completion/complete").map(|()| CompleteResult::default())
     }
 
     async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {
         tracing::debug!("client initialized");
     }
+}
+
+/// Lets a method through that is not declared and that only clients of the older era ask for all the same.
+fn older_era(context: &RequestContext<RoleServer>, method: &str) -> Result<(), ErrorData> {
+    if context.protocol_version().as_ref().is_some_and(is_stateless) {
+        return Err(unknown_method(method, true));
+    }
+    Ok(())
+}
+
+fn unknown_method(method: &str, stateless: bool) -> ErrorData {
+    let older = if stateless { &[] } else { OLDER_METHODS };
+    let known: Vec<&str> = METHODS.iter().chain(older).copied().collect();
+    let message = format!("unknown method `{method}`; this server answers {}", known.join(", "));
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
 }
 
 fn is_stateless(version: &ProtocolVersion) -> bool {

@@ -270,6 +270,30 @@ async fn json_of_the_wrong_shape_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn lists_that_are_not_declared_are_empty_for_older_clients_and_unknown_to_newer_ones() {
+    let door = open().await;
+    let mut older = door.session().await;
+    let mut newer = door.lines().await;
+
+    for method in ["prompts/list", "resources/list", "resources/templates/list"] {
+        let empty = older.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": method})).await;
+        let unknown = newer
+            .ask(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta()}}))
+            .await;
+
+        assert!(empty["result"].is_object(), "{empty}");
+        assert_eq!(unknown["error"]["code"], -32601, "{unknown}");
+        assert_eq!(
+            unknown["error"]["message"],
+            format!(
+                "unknown method `{method}`; this server answers server/discover, tools/list, tools/call"
+            )
+        );
+    }
+    door.close().await;
+}
+
+#[tokio::test]
 async fn a_tool_that_panics_is_answered_and_the_server_goes_on() {
     let door = open().await;
     let mut lines = door.session().await;
