@@ -233,7 +233,13 @@ macro_rules! __export {
 
             #[cfg(target_arch = "wasm32")]
             type Exported = $crate::export::Exported<$plugin>;
-            $crate::__export_raw!($world, Exported, <$plugin as $contract>::ABOUT, $name, $bindings);
+            $crate::__export_raw!(
+                $world,
+                Exported,
+                <$plugin as $contract>::ABOUT,
+                $name,
+                $bindings
+            );
         };
     };
 }
@@ -255,7 +261,7 @@ macro_rules! __export_raw {
             static SECTION: [u8; LENGTH] = IDENTITY;
 
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::$world::$bindings!($exported with_types_in $crate::bindings::$world);
+    $crate::bindings::$world::$bindings!($exported with_types_in $crate::bindings::$world);
             #[cfg(not(target_arch = "wasm32"))]
             const _: [u8; LENGTH] = IDENTITY;
         };

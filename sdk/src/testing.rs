@@ -19,11 +19,13 @@
 //! assert_eq!(verdict.summary, "1 of 1 programs failed");
 //! ```
 
+mod apply;
 mod fake_target;
 mod pattern_check;
 mod validator_check;
 
-pub use fake_target::{ApplyError, FakeTarget};
+pub use apply::ApplyError;
+pub use fake_target::FakeTarget;
 pub use pattern_check::{Applied, check_pattern, check_plan, plan, validate};
 pub use validator_check::{approved, check_validator, evidence, exited, judge, probe, rejected};
 

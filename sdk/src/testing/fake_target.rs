@@ -1,13 +1,9 @@
-//! A tree in memory that keeps the rules of the real target, and applies plans as the host does.
+//! A tree in memory that keeps the rules of the real target. Plans are applied to it in `apply.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
-use crate::edit::{Change, Edit};
-use crate::file::{FileRef, sha256_hex};
 use crate::glob::Glob;
-use crate::plan::Plan;
 use crate::target::{Entry, Kind, READ_BYTES_MAX, Target, TargetError, TargetErrorCode};
 
 /// The longest path, in bytes. The contract's limit.
@@ -23,56 +19,11 @@ const PATH_BYTES_MAX: usize = 1_024;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FakeTarget {
-    files: BTreeMap<String, Vec<u8>>,
+    pub(super) files: BTreeMap<String, Vec<u8>>,
     directories: BTreeSet<String>,
     symlinks: BTreeSet<String>,
     denied: BTreeSet<String>,
 }
-
-/// Why a plan cannot be applied. The host would refuse it, too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ApplyError {
-    /// The path breaks the rules of paths.
-    Path(String),
-    /// Something is already where a file would be made.
-    Exists(String),
-    /// The file to change is not there.
-    Missing(String),
-    /// The file is not what it was when it was read.
-    Changed(String),
-    /// Two edits touch the path and are not both replacements.
-    Twice(String),
-    /// Ranges overlap, insert at the same place, or reach beyond the end.
-    Ranges(String),
-    /// A replacement leaves text that is not UTF-8, because a range cuts a character.
-    CutsCharacter(String),
-}
-
-impl fmt::Display for ApplyError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => write!(formatter, "`{path}` is no path that a plan may use"),
-            Self::Exists(path) => write!(formatter, "`{path}` exists already"),
-            Self::Missing(path) => write!(formatter, "`{path}` does not exist"),
-            Self::Changed(path) => write!(formatter, "`{path}` is not what the edit's hash says"),
-            Self::Twice(path) => {
-                write!(formatter, "two edits touch `{path}` and are not both replacements")
-            }
-            Self::Ranges(path) => {
-                write!(
-                    formatter,
-                    "the replacements of `{path}` overlap, insert at one place, or leave the file"
-                )
-            }
-            Self::CutsCharacter(path) => {
-                write!(formatter, "a replacement of `{path}` cuts a character in two")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ApplyError {}
 
 impl FakeTarget {
     /// Makes an empty tree.
@@ -167,78 +118,7 @@ impl FakeTarget {
         self.files.keys().map(String::as_str)
     }
 
-    /// Returns the tree as it would look after a plan. Every rule that the host checks is checked.
-    ///
-    /// # Errors
-    /// The first thing that the host would refuse.
-    pub fn apply(&self, plan: &Plan) -> Result<Self, ApplyError> {
-        let mut after = self.clone();
-        let mut replaced: BTreeMap<&str, Vec<&Edit>> = BTreeMap::new();
-        let mut touched = BTreeSet::new();
-        for edit in &plan.edits {
-            let path = edit.path();
-            if !is_path(path) {
-                return Err(ApplyError::Path(path.to_owned()));
-            }
-            let is_replace = matches!(edit.change, Change::Replace { .. });
-            let new = touched.insert(path);
-            let joins = is_replace && replaced.contains_key(path);
-            if !(new || joins) {
-                return Err(ApplyError::Twice(path.to_owned()));
-            }
-            match &edit.change {
-                Change::Create { path, content } => {
-                    after.make(path, content.as_bytes().to_vec(), self)?;
-                }
-                Change::Replace { base, .. } => {
-                    self.unchanged(base)?;
-                    replaced.entry(path).or_default().push(edit);
-                }
-                Change::Delete { base } => {
-                    self.unchanged(base)?;
-                    after.files.remove(path);
-                }
-                Change::Rename { base, destination } => {
-                    let bytes = self.unchanged(base)?.clone();
-                    after.make(destination, bytes, self)?;
-                    after.files.remove(path);
-                    if !touched.insert(destination) {
-                        return Err(ApplyError::Twice(destination.clone()));
-                    }
-                }
-            }
-        }
-        for (path, edits) in replaced {
-            let bytes = splice(path, &self.files[path], &edits)?;
-            after.files.insert(path.to_owned(), bytes);
-        }
-        Ok(after)
-    }
-
-    fn make(&mut self, path: &str, bytes: Vec<u8>, before: &Self) -> Result<(), ApplyError> {
-        if !is_path(path) {
-            return Err(ApplyError::Path(path.to_owned()));
-        }
-        let under_a_file = parents(path)
-            .any(|parent| matches!(before.kind(parent), Some(kind) if kind != Kind::Directory));
-        if before.kind(path).is_some() || under_a_file {
-            return Err(ApplyError::Exists(path.to_owned()));
-        }
-        self.files.insert(path.to_owned(), bytes);
-        Ok(())
-    }
-
-    fn unchanged(&self, base: &FileRef) -> Result<&Vec<u8>, ApplyError> {
-        let bytes =
-            self.files.get(&base.path).ok_or_else(|| ApplyError::Missing(base.path.clone()))?;
-        if sha256_hex(bytes) == base.sha256 {
-            Ok(bytes)
-        } else {
-            Err(ApplyError::Changed(base.path.clone()))
-        }
-    }
-
-    fn kind(&self, path: &str) -> Option<Kind> {
+    pub(super) fn kind(&self, path: &str) -> Option<Kind> {
         if self.files.contains_key(path) {
             Some(Kind::File)
         } else if self.symlinks.contains(path) {
@@ -331,42 +211,14 @@ impl Target for FakeTarget {
     }
 }
 
-/// Applies all replacements of one file at once.
-fn splice(path: &str, bytes: &[u8], edits: &[&Edit]) -> Result<Vec<u8>, ApplyError> {
-    let ranges = |edit: &&Edit| match &edit.change {
-        Change::Replace { ranges, .. } => ranges.clone(),
-        _ => Vec::new(),
-    };
-    let mut ranges: Vec<_> = edits.iter().flat_map(ranges).collect();
-    ranges.sort_by_key(|replacement| (replacement.range.start, replacement.range.end));
-    let was_text = std::str::from_utf8(bytes).is_ok();
-    let mut result = Vec::with_capacity(bytes.len());
-    let (mut at, mut inserted_at) = (0, None);
-    for replacement in ranges {
-        let range = replacement.range;
-        let ordered = at <= range.start && range.start <= range.end && range.end <= bytes.len();
-        if !ordered || (range.is_empty() && inserted_at == Some(range.start)) {
-            return Err(ApplyError::Ranges(path.to_owned()));
-        }
-        inserted_at = range.is_empty().then_some(range.start);
-        result.extend_from_slice(&bytes[at..range.start]);
-        result.extend_from_slice(replacement.text.as_bytes());
-        at = range.end;
-    }
-    result.extend_from_slice(&bytes[at..]);
-    if was_text && std::str::from_utf8(&result).is_err() {
-        return Err(ApplyError::CutsCharacter(path.to_owned()));
-    }
-    Ok(result)
-}
-
-fn parents(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
 /// Answers whether a path keeps the rules of the contract.
-fn is_path(path: &str) -> bool {
+pub(super) fn is_path(path: &str) -> bool {
     path.len() <= PATH_BYTES_MAX
+        && path.as_bytes().get(1) != Some(&b':')
         && !path.chars().any(|character| character.is_control() || character == '\\')
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
@@ -374,7 +226,6 @@ fn is_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::SourceFile;
 
     fn sample() -> FakeTarget {
         FakeTarget::new()
@@ -388,7 +239,7 @@ mod tests {
             .denied("secret")
     }
 
-    fn code<T: fmt::Debug>(result: Result<T, TargetError>) -> TargetErrorCode {
+    fn code<T: std::fmt::Debug>(result: Result<T, TargetError>) -> TargetErrorCode {
         result.expect_err("refused").code
     }
 
@@ -463,47 +314,5 @@ mod tests {
         assert_eq!(paths("**/*.rs", 9), ["src/b.rs", "src/deep/c.rs"]);
         assert_eq!(paths("**/*.rs", 1), ["src/b.rs"]);
         assert_eq!(paths("**/*.pem", 9), Vec::<String>::new());
-    }
-
-    #[test]
-    fn several_replacements_of_one_file_are_applied_by_their_original_positions() {
-        let target = sample();
-        let file = SourceFile::read(&target, "a.yml").expect("read");
-        let mut plan = Plan::new("test");
-        plan.edit(file.edit().substitute(4..7, "zwei"));
-        plan.edit(file.edit().insert(0, "zero\n").remove(0..4));
-
-        assert_eq!(target.apply(&plan).expect("applied").text("a.yml"), "zero\nzwei\n");
-    }
-
-    #[test]
-    fn plans_that_the_host_would_refuse_are_refused() {
-        let target = sample().file("ä", "ä");
-        let base = SourceFile::read(&target, "a.yml").expect("read");
-        let stale = SourceFile::new("a.yml", "other");
-        let ghost = SourceFile::new("ghost", "");
-        let umlaut = SourceFile::read(&target, "ä").expect("read");
-        let table = [
-            (vec![Edit::create("../x", "")], ApplyError::Path("../x".into())),
-            (vec![Edit::create("a.yml", "")], ApplyError::Exists("a.yml".into())),
-            (vec![Edit::create("src", "")], ApplyError::Exists("src".into())),
-            (vec![Edit::create("a.yml/x", "")], ApplyError::Exists("a.yml/x".into())),
-            (vec![Edit::rename(base.base(), "bin")], ApplyError::Exists("bin".into())),
-            (vec![Edit::delete(ghost.base())], ApplyError::Missing("ghost".into())),
-            (vec![stale.edit().insert(0, "x")], ApplyError::Changed("a.yml".into())),
-            (
-                vec![base.edit().insert(0, "x"), Edit::delete(base.base())],
-                ApplyError::Twice("a.yml".into()),
-            ),
-            (vec![Edit::create("n", ""), Edit::create("n", "")], ApplyError::Twice("n".into())),
-            (vec![base.edit().remove(0..4).remove(3..5)], ApplyError::Ranges("a.yml".into())),
-            (vec![base.edit().insert(2, "x").insert(2, "y")], ApplyError::Ranges("a.yml".into())),
-            (vec![base.edit().remove(7..9)], ApplyError::Ranges("a.yml".into())),
-            (vec![umlaut.edit().insert(1, "x")], ApplyError::CutsCharacter("ä".into())),
-        ];
-        for (edits, expected) in table {
-            let plan = Plan { edits, ..Plan::default() };
-            assert_eq!(target.apply(&plan), Err(expected));
-        }
     }
 }
