@@ -2,9 +2,15 @@
 //! `null`, objects closed on the way in. What plain schemars emits trips several clients: references they do not follow,
 //! `"type": ["string", "null"]`, `"default": null`, boolean schemas, number formats of Rust.
 
+mod absent;
+mod objections;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+
+pub use self::absent::drop_absent;
+pub use self::objections::objections;
 
 /// The formats JSON Schema 2020-12 defines and clients know; the others (`uint32`, `double`) are Rust's own.
 const KNOWN_FORMATS: &[&str] = &[
@@ -335,120 +341,6 @@ fn unwrap_lines(text: &str) -> String {
         out.push_str(line);
     }
     out.trim().to_owned()
-}
-
-/// Removes the members of `value` that are `null` and that the portable `schema` declares as something else and does
-/// not require: leaving out and `null` mean the same on both ways.
-pub fn drop_absent(schema: &Value, value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            let mut branches = vec![schema];
-            for keyword in ["oneOf", "anyOf", "allOf"] {
-                if let Some(Value::Array(list)) = schema.get(keyword) {
-                    branches.extend(list);
-                }
-            }
-            for branch in branches {
-                let Some(Value::Object(properties)) = branch.get("properties") else { continue };
-                let required = branch.get("required").and_then(Value::as_array);
-                for (name, property) in properties {
-                    let needed = required
-                        .is_some_and(|required| required.iter().any(|wanted| wanted == name));
-                    let free = property.as_object().is_some_and(|p| {
-                        !p.contains_key("type")
-                            && !p.contains_key("anyOf")
-                            && !p.contains_key("oneOf")
-                    });
-                    if !needed && !free && members.get(name).is_some_and(Value::is_null) {
-                        // Keeps the order of the members, which is the order of the declaration.
-                        members.shift_remove(name);
-                    } else if let Some(member) = members.get_mut(name) {
-                        drop_absent(property, member);
-                    }
-                }
-            }
-            if let Some(others) =
-                schema.get("additionalProperties").filter(|others| others.is_object())
-            {
-                let declared = schema.get("properties").and_then(Value::as_object);
-                for (name, member) in members.iter_mut() {
-                    if declared.is_none_or(|declared| !declared.contains_key(name)) {
-                        drop_absent(others, member);
-                    }
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(schema) = schema.get("items") {
-                for item in items {
-                    drop_absent(schema, item);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Returns what in a schema would trip a client, one line for each place; empty for a portable schema. Tests of a tool
-/// set hold every schema against it.
-pub fn objections(schema: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    if schema.get("type").is_none_or(|kind| kind != "object") {
-        found.push("/: the root's type is not `object`".to_owned());
-    }
-    for keyword in ["oneOf", "anyOf", "allOf"] {
-        if schema.get(keyword).is_some() {
-            found.push(format!("/: `{keyword}` at the root"));
-        }
-    }
-    collect_objections(schema, "", &mut found);
-    found
-}
-
-fn collect_objections(schema: &Value, at: &str, found: &mut Vec<String>) {
-    let Value::Object(object) = schema else {
-        found.push(format!("{at}: a boolean schema"));
-        return;
-    };
-    for keyword in ["$ref", "$defs", "$schema", "title", "nullable"] {
-        if object.contains_key(keyword) {
-            found.push(format!("{at}: `{keyword}`"));
-        }
-    }
-    if object.get("type").is_some_and(Value::is_array) {
-        found.push(format!("{at}: a list of types"));
-    }
-    if object.get("default").is_some_and(Value::is_null) {
-        found.push(format!("{at}: `default: null`"));
-    }
-    if !["type", "enum", "const", "anyOf", "oneOf", "allOf"]
-        .iter()
-        .any(|keyword| object.contains_key(*keyword))
-    {
-        found.push(format!("{at}: says no type"));
-    }
-    if let Some(Value::Object(properties)) = object.get("properties") {
-        for (name, property) in properties {
-            let at = format!("{at}/{name}");
-            if property.get("description").is_none() && property.get("const").is_none() {
-                found.push(format!("{at}: no description"));
-            }
-            collect_objections(property, &at, found);
-        }
-    }
-    if let Some(items) = object.get("items") {
-        collect_objections(items, &format!("{at}/*"), found);
-    }
-    if let Some(others) = object.get("additionalProperties").filter(|others| others.is_object()) {
-        collect_objections(others, &format!("{at}/*"), found);
-    }
-    for keyword in ["anyOf", "oneOf", "allOf"] {
-        if let Some(Value::Array(branches)) = object.get(keyword) {
-            for (index, branch) in branches.iter().enumerate() {
-                collect_objections(branch, &format!("{at}/{keyword}/{index}"), found);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
