@@ -1,0 +1,428 @@
+//! Calls: a place in the queue, a fresh instance, two clocks, an answer that is checked, and a report. What goes wrong
+//! says whose fault it is and names the plugin.
+
+pub(crate) mod describe;
+mod failure;
+mod perform;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use caelum_core::evidence::{Evidence, Verdict};
+use caelum_core::id::{Digest, PluginName};
+use caelum_core::pattern::{Assessment, Plan};
+use caelum_core::plugin::{HostReason, Phase, PluginFailure, PluginKind};
+use caelum_core::tree::Tree;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::convert;
+use crate::host::Host;
+use crate::log::Logs;
+use crate::plugin::{Body, Plugin};
+use crate::state::{CallState, Caller, Progress, Remains};
+use crate::target::Reads;
+use crate::wasi::Determinism;
+
+use perform::{Answer, Operation, Performed, perform};
+
+/// How a caller stays in touch with a call.
+#[derive(Debug, Clone, Default)]
+pub struct CallControl {
+    /// Ends the call: the guest can ask for it, and is interrupted within a few milliseconds.
+    pub cancel: CancellationToken,
+    /// Told how far the plugin says it is.
+    pub progress: Option<watch::Sender<Progress>>,
+}
+
+/// What one call took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallReport {
+    /// The number of the call; unique in this process, and in every log line about it.
+    pub call: u64,
+    /// How long it waited for its turn.
+    pub queued: Duration,
+    /// How long the instance took to make.
+    pub instantiated: Duration,
+    /// How long the plugin ran.
+    pub duration: Duration,
+    /// What was left of its time.
+    pub deadline_left: Duration,
+    /// The most that its memories had together.
+    pub peak_memory_bytes: u64,
+    /// How often it called the host.
+    pub host_calls: u64,
+    /// What it read of the tree.
+    pub bytes_read: u64,
+    /// How many directory entries it looked at.
+    pub entries_read: u64,
+    /// How often it asked for what is withheld.
+    pub reads_denied: u64,
+    /// What it said.
+    pub logs: Logs,
+}
+
+impl CallReport {
+    fn new(call: u64) -> Self {
+        CallReport {
+            call,
+            queued: Duration::ZERO,
+            instantiated: Duration::ZERO,
+            duration: Duration::ZERO,
+            deadline_left: Duration::ZERO,
+            peak_memory_bytes: 0,
+            host_calls: 0,
+            bytes_read: 0,
+            entries_read: 0,
+            reads_denied: 0,
+            logs: Logs::default(),
+        }
+    }
+}
+
+/// A call that gave no answer, and of which plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// What it is.
+    pub kind: PluginKind,
+    /// Its name.
+    pub plugin: PluginName,
+    /// Its version.
+    pub version: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Why.
+    pub failure: PluginFailure,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} `{}` {}: {}", self.kind, self.plugin, self.version, self.failure)
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// A call that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called<T> {
+    /// The answer, or why there is none.
+    pub outcome: Result<T, CallError>,
+    /// What it took.
+    pub report: CallReport,
+}
+
+/// Asks a pattern what it thinks of a component.
+pub(crate) async fn validate(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    tree: Arc<dyn Tree>,
+    parameters: &Value,
+    context: &Value,
+    control: CallControl,
+) -> Called<Assessment> {
+    let operation =
+        Operation::Validate { parameters: parameters.to_string(), context: context.to_string() };
+    let findings_max = host.limits.findings_max;
+    let order = Order { operation, parameters, tree: Ok(tree), now: Duration::ZERO, control };
+    run(host, plugin, order, |answer| match answer {
+        Answer::Assessment(Ok(given)) => {
+            convert::assessment(given, findings_max).map_err(PluginFailure::Host)
+        }
+        Answer::Assessment(Err(error)) => Err(convert::plugin_error(error)),
+        _ => Err(wrong_kind()),
+    })
+    .await
+}
+
+/// Asks a pattern what it would change.
+pub(crate) async fn plan(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    tree: Arc<dyn Tree>,
+    parameters: &Value,
+    context: &Value,
+    control: CallControl,
+) -> Called<Plan> {
+    let operation =
+        Operation::Plan { parameters: parameters.to_string(), context: context.to_string() };
+    let limits = host.limits.plan();
+    let order = Order { operation, parameters, tree: Ok(tree), now: Duration::ZERO, control };
+    run(host, plugin, order, |answer| match answer {
+        Answer::Plan(Ok(given)) => convert::plan(given, limits).map_err(PluginFailure::Host),
+        Answer::Plan(Err(error)) => Err(convert::plugin_error(error)),
+        _ => Err(wrong_kind()),
+    })
+    .await
+}
+
+/// Asks a validator for its judgement. The collected files lie over `tree` under `evidence/<machine>/`.
+pub(crate) async fn judge(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    evidence: &Evidence,
+    phase: Option<Phase>,
+    tree: Arc<dyn Tree>,
+    parameters: &Value,
+    control: CallControl,
+) -> Called<Verdict> {
+    let (operation, tree) = match convert::guest_evidence(evidence, phase, tree) {
+        Ok((given, tree)) => {
+            let evidence = Box::new(given);
+            (Operation::Judge { evidence, parameters: parameters.to_string() }, Ok(tree))
+        }
+        Err(error) => {
+            let reason = HostReason::Internal { message: error.to_string() };
+            (Operation::Describe, Err(PluginFailure::Host(reason)))
+        }
+    };
+    let now = Duration::from_micros(u64::try_from(evidence.started_at.as_micros()).unwrap_or(0));
+    let findings_max = host.limits.findings_max;
+    let order = Order { operation, parameters, tree, now, control };
+    run(host, plugin, order, |answer| match answer {
+        Answer::Verdict(Ok(given)) => {
+            convert::verdict(given, findings_max).map_err(PluginFailure::Host)
+        }
+        Answer::Verdict(Err(error)) => Err(convert::plugin_error(error)),
+        _ => Err(wrong_kind()),
+    })
+    .await
+}
+
+fn wrong_kind() -> PluginFailure {
+    PluginFailure::Host(HostReason::Internal {
+        message: "a plugin was asked for what its kind does not have".to_owned(),
+    })
+}
+
+/// Everything that a call is given.
+struct Order<'a> {
+    operation: Operation,
+    parameters: &'a Value,
+    tree: Result<Arc<dyn Tree>, PluginFailure>,
+    now: Duration,
+    control: CallControl,
+}
+
+/// Runs a call from the check of its parameters to its report.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the call within a few milliseconds; nothing is left behind.
+async fn run<T>(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    order: Order<'_>,
+    convert: impl FnOnce(Answer) -> Result<T, PluginFailure>,
+) -> Called<T> {
+    let mut report = CallReport::new(host.next_call());
+    let outcome = match ready(plugin, &order) {
+        Ok(()) => {
+            let done = on_own_threads(host, plugin, order, report.call).await;
+            fill(&mut report, done).and_then(convert)
+        }
+        Err(failure) => Err(failure),
+    };
+    let outcome = outcome.map_err(|failure| CallError {
+        kind: plugin.kind(),
+        plugin: plugin.name().clone(),
+        version: plugin.version().to_string(),
+        digest: plugin.digest().clone(),
+        failure,
+    });
+    match &outcome {
+        Ok(_) => debug!(
+            plugin = %plugin.name(),
+            call = report.call,
+            duration_us = report.duration.as_micros() as u64,
+            memory_bytes = report.peak_memory_bytes,
+            host_calls = report.host_calls,
+            "a plugin has answered"
+        ),
+        Err(error) => warn!(call = report.call, digest = plugin.digest().short(), "{error}"),
+    }
+    Called { outcome, report }
+}
+
+/// Refuses what can be refused without running the plugin.
+fn ready(plugin: &Plugin, order: &Order<'_>) -> Result<(), PluginFailure> {
+    if let Err(failure) = &order.tree {
+        return Err(failure.clone());
+    }
+    let fits = match order.operation {
+        Operation::Validate { .. } | Operation::Plan { .. } => PluginKind::Pattern,
+        Operation::Judge { .. } => PluginKind::Validator,
+        Operation::Describe => plugin.kind(),
+    };
+    if fits != plugin.kind() {
+        return Err(wrong_kind());
+    }
+    let problems = plugin.schema.problems(order.parameters);
+    if problems.is_empty() { Ok(()) } else { Err(PluginFailure::InvalidParameters(problems)) }
+}
+
+/// What comes back from the threads of the guests.
+struct Done {
+    queued: Duration,
+    performed: Result<Performed, HostReason>,
+}
+
+fn fill(report: &mut CallReport, done: Done) -> Result<Answer, PluginFailure> {
+    report.queued = done.queued;
+    let performed = done.performed.map_err(PluginFailure::Host)?;
+    report.instantiated = performed.instantiated;
+    report.duration = performed.duration;
+    report.deadline_left = performed.deadline_left;
+    let Remains { logs, counts, host_calls, memory_bytes } = performed.remains;
+    report.logs = logs;
+    report.host_calls = host_calls;
+    report.peak_memory_bytes = memory_bytes;
+    report.bytes_read = counts.bytes;
+    report.entries_read = counts.entries;
+    report.reads_denied = counts.denied;
+    performed.answer.map_err(PluginFailure::Host)
+}
+
+/// Ends the task when the caller has lost interest.
+struct Abort(tokio::task::AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn on_own_threads(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    order: Order<'_>,
+    call: u64,
+) -> Done {
+    let caller = Caller {
+        plugin: plugin.name().to_string(),
+        version: plugin.version().to_string(),
+        digest: plugin.digest().clone(),
+        call,
+    };
+    let span = info_span!("plugin", name = %caller.plugin, version = %caller.version, call);
+    let Order { operation, tree, now, control, .. } = order;
+    let task = {
+        let (host, plugin) = (Arc::clone(host), Arc::clone(plugin));
+        let tree = tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new()));
+        async move {
+            let begun = Instant::now();
+            let turn = turn(&host, &plugin, &control.cancel).await;
+            let queued = begun.elapsed();
+            let performed = match turn {
+                Ok(_turn) => in_turn(&host, &plugin, operation, tree, now, control, caller).await,
+                Err(reason) => Err(reason),
+            };
+            Done { queued, performed }
+        }
+        .instrument(span)
+    };
+    let task = host.runtime.threads().spawn(task);
+    let abort = Abort(task.abort_handle());
+    let done = task.await;
+    drop(abort);
+    done.unwrap_or_else(|error| {
+        let message = if error.is_panic() {
+            "a function of the host broke down during the call"
+        } else {
+            "the host is shutting down"
+        };
+        Done {
+            queued: Duration::ZERO,
+            performed: Err(HostReason::Internal { message: message.to_owned() }),
+        }
+    })
+}
+
+async fn in_turn(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    operation: Operation,
+    tree: Arc<dyn Tree>,
+    now: Duration,
+    control: CallControl,
+    caller: Caller,
+) -> Result<Performed, HostReason> {
+    let body = plugin.body(host).await.map_err(|error| HostReason::Internal {
+        message: format!("the plugin could not be loaded again: {error}"),
+    })?;
+    let determinism = Determinism { seed: seed(&body, plugin.digest(), &operation), now };
+    let reads = Reads::new(tree, Arc::clone(&host.policy), &host.limits);
+    let CallControl { cancel, progress } = control;
+    let state = CallState::new(caller, &host.limits, determinism, reads, cancel, progress);
+    Ok(perform(host, body, operation, state, host.limits.call_deadline).await)
+}
+
+/// Derives the random numbers of a call from everything that it is given: the same call, the same numbers.
+fn seed(body: &Body, digest: &Digest, operation: &Operation) -> [u8; 32] {
+    if !body.uses_wasi() {
+        // It has no way to ask for them.
+        return [0; 32];
+    }
+    struct Feed(Sha256);
+    impl fmt::Write for Feed {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.update(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut feed = Feed(Sha256::new());
+    fmt::write(&mut feed, format_args!("{digest}\n{operation:?}")).expect("hashing never fails");
+    feed.0.finalize().into()
+}
+
+/// A call's turn; given back when it is dropped.
+struct Turn {
+    _own: OwnedSemaphorePermit,
+    _common: OwnedSemaphorePermit,
+}
+
+/// One more that waits.
+struct Waiting<'a>(&'a Host);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits for the plugin and then for a place, so that a busy plugin's queue takes no places from others.
+async fn turn(
+    host: &Arc<Host>,
+    plugin: &Plugin,
+    cancel: &CancellationToken,
+) -> Result<Turn, HostReason> {
+    let closed = || HostReason::Internal { message: "the host is shutting down".to_owned() };
+    if let (Ok(own), Ok(common)) = (
+        Arc::clone(&plugin.places).try_acquire_owned(),
+        Arc::clone(&host.places).try_acquire_owned(),
+    ) {
+        return Ok(Turn { _own: own, _common: common });
+    }
+    let before = host.waiting.fetch_add(1, Ordering::Relaxed);
+    let _waiting = Waiting(host);
+    if before >= host.limits.calls_waiting_max {
+        return Err(HostReason::Busy { waiting: before });
+    }
+    let both = async {
+        let own = Arc::clone(&plugin.places).acquire_owned().await.map_err(|_| closed())?;
+        let common = Arc::clone(&host.places).acquire_owned().await.map_err(|_| closed())?;
+        Ok(Turn { _own: own, _common: common })
+    };
+    tokio::select! {
+        turn = both => turn,
+        () = cancel.cancelled() => Err(HostReason::Cancelled),
+        () = tokio::time::sleep(host.limits.wait_deadline) => {
+            Err(HostReason::Busy { waiting: host.waiting.load(Ordering::Relaxed) })
+        }
+    }
+}

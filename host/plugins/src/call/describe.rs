@@ -1,0 +1,53 @@
+//! Asking a plugin who it is, once, when it is loaded. It gets nothing to read and little time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use caelum_core::id::Digest;
+use caelum_core::plugin::Description;
+use caelum_core::tree::MapTree;
+use tokio_util::sync::CancellationToken;
+
+use crate::convert;
+use crate::host::Host;
+use crate::loader::{LoadError, Source};
+use crate::plugin::Body;
+use crate::state::{CallState, Caller};
+use crate::target::Reads;
+use crate::wasi::Determinism;
+
+use super::perform::{Answer, Operation, perform};
+
+/// Runs `describe` and checks the answer.
+pub(crate) async fn describe(
+    host: &Arc<Host>,
+    body: &Body,
+    source: &Source,
+    digest: &Digest,
+) -> Result<Description, LoadError> {
+    let caller = Caller {
+        plugin: source.to_string(),
+        version: "unknown".to_owned(),
+        digest: digest.clone(),
+        call: host.next_call(),
+    };
+    let reads = Reads::nothing(Arc::new(MapTree::new()), Arc::clone(&host.policy), &host.limits);
+    let determinism = Determinism { seed: [0; 32], now: Duration::ZERO };
+    let state =
+        CallState::new(caller, &host.limits, determinism, reads, CancellationToken::new(), None);
+    let task = {
+        let (host, body) = (Arc::clone(host), body.clone());
+        let deadline = host.limits.describe_deadline;
+        async move { perform(&host, body, Operation::Describe, state, deadline).await }
+    };
+    let failed = |message: String| LoadError::Describe { message };
+    let performed = host.runtime.threads().spawn(task).await.map_err(|_| {
+        failed("was stopped, because the host broke down or is shutting down".to_owned())
+    })?;
+    let described = match performed.answer.map_err(|reason| failed(reason.to_string()))? {
+        Answer::Pattern(given) => convert::described_pattern(given),
+        Answer::Validator(given) => convert::described_validator(given),
+        _ => return Err(failed("answered something else".to_owned())),
+    };
+    described.map_err(|breaches| LoadError::Description { breaches })
+}

@@ -1,0 +1,64 @@
+//! The sandbox of Caelum plugins: loads, limits and calls WebAssembly components.
+//!
+//! A plugin is a pure function: it reads a tree through one import and returns data. This crate never writes to a
+//! component, opens no network connection and starts no process; it reads plugin files, and reads and writes its own
+//! cache of compiled code. Guests run on threads of their own, each call in a fresh instance that is dropped with it.
+//!
+//! ```no_run
+//! # async fn example(tree: std::sync::Arc<dyn caelum_core::tree::Tree>) -> Result<(), Box<dyn std::error::Error>> {
+//! use caelum_core::plugin::PluginKind;
+//! use caelum_plugin_host::{CallControl, Options, Plugins};
+//! use serde_json::json;
+//!
+//! let plugins = Plugins::open(Options::default(), vec![]).await?;
+//! let pattern = plugins.find(PluginKind::Pattern, "health-check")?;
+//! let called =
+//!     plugins.validate(&pattern, tree, &json!({}), &json!({}), CallControl::default()).await;
+//! println!("{} findings in {:?}", called.outcome?.findings.len(), called.report.duration);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`registry`](Plugins) | the handle, the snapshot of what serves, the plugins directory |
+//! | [`loader`](Stage) | the stages from a file to a plugin, each with its error and hint |
+//! | `cache`, `compile`, `runtime` | native code: made, kept, believed; the engine, its clock and its threads |
+//! | [`call`](CallReport) | places in the queue, deadlines, reasons, reports |
+//! | `state`, [`target`](TargetPolicy), [`log`](Logs), `wasi` | what a guest can see and say |
+//! | [`limits`](Limits), `limiter` | every number that bounds a plugin |
+//! | `bindings`, `convert`, `text` | the contract's types, and the way to the core's |
+
+mod bindings;
+mod cache;
+mod call;
+mod compile;
+mod convert;
+mod host;
+mod limiter;
+mod limits;
+mod loader;
+mod log;
+mod parameters;
+mod plugin;
+mod registry;
+mod runtime;
+mod state;
+mod target;
+mod text;
+mod wasi;
+
+pub use cache::CacheError;
+pub use call::{CallControl, CallError, CallReport, Called};
+pub use compile::CompileError;
+pub use limits::{LimitProblem, Limits};
+pub use loader::{
+    CaptureError, HeaderError, LoadError, ManifestError, Refused, Source, Stage, ValidateError,
+    WorldError,
+};
+pub use log::{LogLevel, LogLine, LogSource, Logs};
+pub use plugin::Plugin;
+pub use registry::{BundledPlugin, Options, Plugins, PluginsError, Snapshot, UnknownPlugin};
+pub use runtime::{Allocator, RuntimeError};
+pub use state::Progress;
+pub use target::{PolicyError, TargetPolicy};

@@ -1,0 +1,336 @@
+//! The engine that runs plugins, the clock that interrupts them, and the threads that they run on. One per process.
+
+use std::hash::{Hash, Hasher};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+use wasmparser::WasmFeatures;
+use wasmtime::component::Component;
+use wasmtime::{
+    Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
+};
+
+use crate::limits::Limits;
+
+/// How often running guests are asked to look at their deadline. Short enough for a deadline of 250 ms, long enough to
+/// cost nothing.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Stack of one guest in bytes. The engine's default; deeper recursion is a trap.
+const WASM_STACK_BYTES: usize = 512 * 1024;
+
+/// Stack of one call with what the host's functions need on top.
+const CALL_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Threads that may wait for a disk on behalf of guests. A hanging network disk can hold this many calls.
+const DISK_THREADS_MAX: usize = 16;
+
+/// The WebAssembly that plugins may use: the 2.0 standard, several memories (components with adapters need them) and
+/// extended constants. Measured with Rust, Python and two JavaScript toolchains. Everything else is off: it is attack
+/// surface that no plugin needs.
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .difference(WasmFeatures::GC_TYPES)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// How the memory of instances is found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Allocator {
+    /// Fresh for each call. The default: 16 to 1,000 microseconds, nothing is shared between plugins, and it works in
+    /// a small address space.
+    #[default]
+    OnDemand,
+    /// From a pool reserved at start, sized by the limits. Faster to instantiate; falls back to [`Allocator::OnDemand`]
+    /// where the address space does not allow it.
+    Pooling,
+}
+
+/// The machinery could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The engine refused its configuration.
+    #[error("failed to set up the WebAssembly engine: {0}")]
+    Engine(String),
+    /// A thread could not be started.
+    #[error("failed to start the threads for plugins")]
+    Threads(#[source] std::io::Error),
+}
+
+/// The engine, its clock and its threads.
+pub(crate) struct Runtime {
+    engine: Engine,
+    compatibility: String,
+    ticker: Ticker,
+    /// Only taken when the runtime is dropped.
+    threads: Option<tokio::runtime::Runtime>,
+}
+
+impl Runtime {
+    pub(crate) fn new(limits: &Limits, allocator: Allocator) -> Result<Self, RuntimeError> {
+        let engine = engine(limits, allocator)?;
+        // One thread more than calls at a time, so that timers are served while every call computes.
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(usize::try_from(limits.calls_max).unwrap_or(usize::MAX) + 1)
+            .max_blocking_threads(DISK_THREADS_MAX)
+            .thread_name("caelum-guest")
+            .enable_time()
+            .build()
+            .map_err(RuntimeError::Threads)?;
+        let ticker = Ticker::start(&engine).map_err(RuntimeError::Threads)?;
+        let compatibility = compatibility(&engine);
+        Ok(Runtime { engine, compatibility, ticker, threads: Some(threads) })
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Returns a text that is equal exactly for engines that can run each other's compiled code.
+    pub(crate) fn compatibility(&self) -> &str {
+        &self.compatibility
+    }
+
+    /// Keeps the clock going for as long as the answer lives.
+    pub(crate) fn ticking(&self) -> Ticking {
+        self.ticker.ticking()
+    }
+
+    /// Returns the threads that guests run on, never those of the caller.
+    pub(crate) fn threads(&self) -> &tokio::runtime::Handle {
+        self.threads.as_ref().expect("they are taken only when the runtime is dropped").handle()
+    }
+
+    /// Loads what this engine has compiled and the cache has kept. The file must not change while the answer lives.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says of a file that it cannot use.
+    #[expect(
+        unsafe_code,
+        reason = "the engine's way to load its own compiled code without compiling again"
+    )]
+    pub(crate) fn load_compiled(
+        &self,
+        trusted: &TrustedArtifact<'_>,
+    ) -> wasmtime::Result<Component> {
+        // SAFETY: the file was written by this program's own engine: a `TrustedArtifact` is made by the cache alone,
+        // after it has checked that the directory is private to this user (mode 0700, owned by us), that the file is
+        // a regular file of ours, and that its bytes have the SHA-256 that the cache wrote down when it made it. Files
+        // of the cache are never written in place: they are created under another name and renamed, so that the
+        // bytes that are mapped here cannot change.
+        unsafe { Component::deserialize_file(&self.engine, trusted.path) }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            // Waiting for the threads is not allowed inside asynchronous code, which is where handles are dropped.
+            threads.shutdown_background();
+        }
+    }
+}
+
+/// A compiled plugin whose origin has been checked. Only `cache.rs` makes one.
+pub(crate) struct TrustedArtifact<'a> {
+    pub(crate) path: &'a Path,
+}
+
+fn engine(limits: &Limits, allocator: Allocator) -> Result<Engine, RuntimeError> {
+    let build = |strategy: InstanceAllocationStrategy| {
+        let mut config = Config::new();
+        config
+            .strategy(Strategy::Cranelift)
+            .wasm_features(WasmFeatures::all().difference(FEATURES), false)
+            .wasm_features(FEATURES, true)
+            .epoch_interruption(true)
+            .consume_fuel(false)
+            // The bits of a NaN would differ between processors, and with them a verdict.
+            .cranelift_nan_canonicalization(true)
+            .max_wasm_stack(WASM_STACK_BYTES)
+            .async_stack_size(CALL_STACK_BYTES)
+            .shared_memory(false)
+            .allocation_strategy(strategy);
+        Engine::new(&config)
+    };
+    if allocator == Allocator::Pooling {
+        match build(InstanceAllocationStrategy::Pooling(pool(limits))) {
+            Ok(engine) => return Ok(engine),
+            Err(error) => {
+                warn!(error = %chain(&error), "no address space for a pool of instances; they are allocated on demand");
+            }
+        }
+    }
+    build(InstanceAllocationStrategy::OnDemand).map_err(|error| RuntimeError::Engine(chain(&error)))
+}
+
+/// Sizes the pool so that every component that the limits admit fits, as often as calls may run at the same time.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let calls = number(limits.calls_max);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls.saturating_mul(number(limits.instances_max)))
+        .total_memories(calls.saturating_mul(number(limits.memories_max)))
+        .total_tables(calls.saturating_mul(number(limits.tables_max)))
+        .total_stacks(calls)
+        .max_core_instances_per_component(number(limits.instances_max))
+        .max_memories_per_component(number(limits.memories_max))
+        .max_tables_per_component(number(limits.tables_max))
+        .max_memories_per_module(number(limits.memories_max))
+        .max_tables_per_module(number(limits.tables_max))
+        .table_elements(usize::try_from(limits.table_elements_max).unwrap_or(usize::MAX))
+        .max_memory_size(usize::try_from(limits.memory_bytes_max).unwrap_or(usize::MAX));
+    pool
+}
+
+/// Feeds what is hashed to SHA-256, whose value is the same in every process.
+struct StableHasher(Sha256);
+
+impl Hasher for StableHasher {
+    fn finish(&self) -> u64 {
+        let digest = self.0.clone().finalize();
+        u64::from_le_bytes(digest[..8].try_into().expect("a SHA-256 has more than eight bytes"))
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+fn compatibility(engine: &Engine) -> String {
+    let mut hasher = StableHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Returns an error of the engine with all its causes on one line.
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
+/// Advances the engine's epoch every [`TICK`] while calls are running, on a thread of its own: a guest that computes
+/// looks at its deadline each time. When no call runs, the thread sleeps and nothing wakes up.
+struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<TickerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TickerState {
+    calls: usize,
+    stop: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, TickerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the clock going; returned by [`Runtime::ticking`].
+pub(crate) struct Ticking(Arc<Shared>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.lock().calls -= 1;
+    }
+}
+
+impl Ticker {
+    fn start(engine: &Engine) -> std::io::Result<Self> {
+        let shared =
+            Arc::new(Shared { state: Mutex::new(TickerState::default()), changed: Condvar::new() });
+        let weak = engine.weak();
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("caelum-ticker".to_owned())
+            .spawn(move || tick(&theirs, &weak))?;
+        Ok(Ticker { shared, thread: Some(thread) })
+    }
+
+    fn ticking(&self) -> Ticking {
+        let mut state = self.shared.lock();
+        state.calls += 1;
+        if state.calls == 1 {
+            self.shared.changed.notify_one();
+        }
+        Ticking(Arc::clone(&self.shared))
+    }
+}
+
+fn tick(shared: &Shared, engine: &EngineWeak) {
+    let mut state = shared.lock();
+    loop {
+        if state.stop {
+            return;
+        }
+        if state.calls == 0 {
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let (after, waited) =
+            shared.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+        state = after;
+        if waited.timed_out() {
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            info!("the clock of the plugin engine had stopped before its engine");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiled_code_of_one_configuration_fits_every_engine_of_it() {
+        let limits = Limits::default();
+
+        let one = Runtime::new(&limits, Allocator::OnDemand).expect("starts");
+        let other = Runtime::new(&limits, Allocator::OnDemand).expect("starts");
+
+        assert_eq!(one.compatibility(), other.compatibility());
+        assert_eq!(one.compatibility().len(), 16);
+    }
+
+    #[test]
+    fn the_clock_stands_still_while_nothing_runs() {
+        let runtime = Runtime::new(&Limits::default(), Allocator::OnDemand).expect("starts");
+
+        drop(runtime.ticking());
+
+        let state = runtime.ticker.shared.lock();
+        assert_eq!(state.calls, 0);
+    }
+
+    #[test]
+    fn a_pool_of_instances_starts_or_falls_back() {
+        assert!(Runtime::new(&Limits::default(), Allocator::Pooling).is_ok());
+    }
+}

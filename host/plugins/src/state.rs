@@ -1,0 +1,327 @@
+//! What one call's store holds: the host's side of `log`, `target` and `control`, the inert WASI, and the counters.
+//! Made for a call and dropped with it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use caelum_core::id::Digest;
+use caelum_core::tree::{Entry, EntryKind};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, trace, warn};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::bindings::{control, log, target, types};
+use crate::limiter::Limiter;
+use crate::limits::Limits;
+use crate::log::{LogBook, LogLevel, LogLine, LogSource, Logs};
+use crate::target::{ReadCounts, ReadError, Reads};
+use crate::text;
+use crate::wasi::{Capture, CaptureRoom, Determinism, inert};
+
+/// Who is called, as every line about the call says.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) plugin: String,
+    pub(crate) version: String,
+    pub(crate) digest: Digest,
+    pub(crate) call: u64,
+}
+
+/// How far a call says it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Counts up.
+    pub done: u32,
+    /// What `done` will be at the end, when it is known.
+    pub total: Option<u32>,
+    /// A short text for people.
+    pub message: String,
+}
+
+/// The call's time is up; the trap that ends the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("the deadline has passed")]
+pub(crate) struct DeadlinePassed;
+
+/// The caller has given up; the trap that ends the guest.
+#[derive(Debug, thiserror::Error)]
+#[error("the call was cancelled")]
+pub(crate) struct CallCancelled;
+
+/// The data of one call's store.
+pub(crate) struct CallState {
+    pub(crate) caller: Caller,
+    pub(crate) limiter: Limiter,
+    pub(crate) deadline: Instant,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) host_calls: u64,
+    progress: Option<watch::Sender<Progress>>,
+    limits: Arc<Limits>,
+    determinism: Determinism,
+    /// Made when a guest first asks for it: most plugins in Rust never do.
+    wasi: Option<WasiCtx>,
+    table: ResourceTable,
+    room: Arc<CaptureRoom>,
+    stdout: Capture,
+    stderr: Capture,
+    book: LogBook,
+    /// Away only while a read is under way on another thread.
+    reads: Option<Reads>,
+    counts: ReadCounts,
+}
+
+/// What is left of a call when it is over.
+pub(crate) struct Remains {
+    pub(crate) logs: Logs,
+    pub(crate) counts: ReadCounts,
+    pub(crate) host_calls: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+impl CallState {
+    pub(crate) fn new(
+        caller: Caller,
+        limits: &Arc<Limits>,
+        determinism: Determinism,
+        reads: Reads,
+        cancel: CancellationToken,
+        progress: Option<watch::Sender<Progress>>,
+    ) -> Self {
+        let room = CaptureRoom::new(limits.output_bytes_max);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
+        CallState {
+            caller,
+            limiter: Limiter::new(limits),
+            deadline: Instant::now(),
+            cancel,
+            host_calls: 0,
+            progress,
+            limits: Arc::clone(limits),
+            determinism,
+            wasi: None,
+            table,
+            stdout: Capture::new(&room),
+            stderr: Capture::new(&room),
+            room,
+            book: LogBook::new(limits.log_lines_max, limits.log_bytes_max),
+            reads: Some(reads),
+            counts: ReadCounts::default(),
+        }
+    }
+
+    /// Takes what the report of the call needs.
+    pub(crate) fn into_remains(mut self) -> Remains {
+        for (bytes, source, level) in [
+            (self.stdout.take(), LogSource::Stdout, LogLevel::Info),
+            (self.stderr.take(), LogSource::Stderr, LogLevel::Warn),
+        ] {
+            for message in text::lines(&bytes) {
+                self.keep(LogLine { level, source, message, fields: vec![] });
+            }
+        }
+        let mut logs = self.book.into_logs();
+        logs.output_bytes_dropped = self.room.dropped();
+        Remains {
+            logs,
+            counts: self.reads.as_ref().map_or(self.counts, Reads::counts),
+            host_calls: self.host_calls,
+            memory_bytes: self.limiter.memory_bytes(),
+        }
+    }
+
+    fn keep(&mut self, line: LogLine) {
+        emit(&self.caller, &line);
+        self.book.push(line);
+    }
+
+    /// Runs a read, on a thread that may wait for a disk when the tree has one.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the tree, which ends this call and no other.
+    async fn reading<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&mut Reads) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, target::ErrorCode> {
+        self.host_calls += 1;
+        let Some(mut reads) = self.reads.take() else {
+            return Err(target::ErrorCode::Io("an earlier read has failed".to_owned()));
+        };
+        let denied = reads.counts().denied;
+        let answer = if reads.may_block() {
+            let task = tokio::task::spawn_blocking(move || {
+                let answer = read(&mut reads);
+                (reads, answer)
+            });
+            match task.await {
+                Ok((back, answer)) => {
+                    reads = back;
+                    answer
+                }
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume(panic),
+                    Err(_) => {
+                        return Err(target::ErrorCode::Io("the host is shutting down".to_owned()));
+                    }
+                },
+            }
+        } else {
+            read(&mut reads)
+        };
+        self.counts = reads.counts();
+        if self.counts.denied > denied {
+            debug!(
+                plugin = %self.caller.plugin,
+                version = %self.caller.version,
+                digest = self.caller.digest.short(),
+                call = self.caller.call,
+                "a plugin asked for a path that is withheld"
+            );
+        }
+        self.reads = Some(reads);
+        answer.map_err(error_code)
+    }
+}
+
+fn resume(panic: Box<dyn Any + Send>) -> ! {
+    std::panic::resume_unwind(panic)
+}
+
+/// Writes a plugin's line to the server's log. What matters to a plugin's author matters less to an operator, so its
+/// levels count one lower.
+fn emit(caller: &Caller, line: &LogLine) {
+    macro_rules! write {
+        ($macro:ident) => {
+            $macro!(
+                target: "caelum::plugin",
+                plugin = %caller.plugin,
+                version = %caller.version,
+                digest = caller.digest.short(),
+                call = caller.call,
+                fields = ?line.fields,
+                "{}",
+                line.message
+            )
+        };
+    }
+    match line.level {
+        LogLevel::Error => write!(warn),
+        LogLevel::Warn => write!(info),
+        LogLevel::Info => write!(debug),
+        LogLevel::Debug | LogLevel::Trace => write!(trace),
+    }
+}
+
+fn error_code(error: ReadError) -> target::ErrorCode {
+    match error {
+        ReadError::NotFound => target::ErrorCode::NotFound,
+        ReadError::Denied => target::ErrorCode::Denied,
+        ReadError::NotAFile => target::ErrorCode::NotAFile,
+        ReadError::NotADirectory => target::ErrorCode::NotADirectory,
+        ReadError::NotUtf8 => target::ErrorCode::NotUtf8,
+        ReadError::BudgetExceeded => target::ErrorCode::BudgetExceeded,
+        ReadError::Io(message) => target::ErrorCode::Io(message),
+    }
+}
+
+fn guest_entries(entries: Vec<Entry>) -> Vec<target::Entry> {
+    entries
+        .into_iter()
+        .map(|entry| target::Entry {
+            path: entry.path,
+            kind: match entry.kind {
+                EntryKind::File => target::Kind::File,
+                EntryKind::Directory => target::Kind::Directory,
+                EntryKind::Symlink => target::Kind::Symlink,
+                EntryKind::Other => target::Kind::Other,
+            },
+            size: entry.size,
+        })
+        .collect()
+}
+
+impl types::Host for CallState {}
+
+impl log::Host for CallState {
+    fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
+        self.host_calls += 1;
+        let bytes = message.len()
+            + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if !self.book.admit(bytes) {
+            return;
+        }
+        self.keep(LogLine {
+            level: match level {
+                log::Level::Trace => LogLevel::Trace,
+                log::Level::Debug => LogLevel::Debug,
+                log::Level::Info => LogLevel::Info,
+                log::Level::Warn => LogLevel::Warn,
+                log::Level::Error => LogLevel::Error,
+            },
+            source: LogSource::Plugin,
+            message: text::line(&message),
+            fields: fields
+                .iter()
+                .map(|(name, value)| (text::line(name), text::line(value)))
+                .collect(),
+        });
+    }
+}
+
+impl control::Host for CallState {
+    fn is_cancelled(&mut self) -> bool {
+        self.host_calls += 1;
+        self.cancel.is_cancelled()
+    }
+
+    fn progress(&mut self, done: u32, total: Option<u32>, message: String) {
+        self.host_calls += 1;
+        if let Some(progress) = &self.progress {
+            let message = text::line(&message);
+            progress.send_modify(|latest| {
+                // It never falls during a call, whatever the guest says.
+                *latest = Progress { done: done.max(latest.done), total, message };
+            });
+        }
+    }
+}
+
+impl target::Host for CallState {
+    async fn entries(&mut self, path: String) -> Result<Vec<target::Entry>, target::ErrorCode> {
+        self.reading(move |reads| reads.entries(&path)).await.map(guest_entries)
+    }
+
+    async fn glob(
+        &mut self,
+        pattern: String,
+        limit: u32,
+    ) -> Result<Vec<target::Entry>, target::ErrorCode> {
+        self.reading(move |reads| reads.glob(&pattern, limit as usize)).await.map(guest_entries)
+    }
+
+    async fn read(
+        &mut self,
+        path: String,
+        offset: u64,
+        length: u32,
+    ) -> Result<Vec<u8>, target::ErrorCode> {
+        self.reading(move |reads| reads.read(&path, offset, u64::from(length))).await
+    }
+
+    async fn read_text(&mut self, path: String) -> Result<String, target::ErrorCode> {
+        self.reading(move |reads| reads.read_text(&path)).await
+    }
+}
+
+impl WasiView for CallState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| {
+            inert(&self.limits, self.determinism, &self.stdout, &self.stderr)
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
