@@ -1,10 +1,10 @@
 //! Verdicts on what servers, code hosts and tools record.
 
-use caelum_plugin_code_review::CodeReview;
 use caelum_sdk::testing::{
     FakeTarget, approved, check_validator, evidence, exited, judge, rejected,
 };
 use caelum_sdk::{Evidence, Review, Verdict, VerdictKind};
+use code_review::CodeReview;
 use serde_json::{Value, json};
 
 const PULL: &str = include_str!("../fixtures/pull.json");

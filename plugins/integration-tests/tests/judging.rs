@@ -1,8 +1,8 @@
 //! What integration tests are judged by beyond what `unit-tests` tests.
 
-use caelum_plugin_integration_tests::IntegrationTests;
 use caelum_sdk::testing::{FakeTarget, check_validator, evidence, exited, judge};
 use caelum_sdk::{Evidence, Verdict, VerdictKind};
+use integration_tests::IntegrationTests;
 use serde_json::{Value, json};
 
 const SUREFIRE: &str = include_str!("../fixtures/surefire.xml");

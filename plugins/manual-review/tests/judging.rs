@@ -1,8 +1,8 @@
 //! Verdicts on reviews as a server records them.
 
-use caelum_plugin_manual_review::ManualReview;
 use caelum_sdk::testing::{FakeTarget, approved, check_validator, evidence, judge, rejected};
 use caelum_sdk::{Evidence, Review, Verdict, VerdictKind};
+use manual_review::ManualReview;
 use serde_json::{Value, json};
 
 fn judged(reviews: Vec<Review>, parameters: Value) -> Verdict {

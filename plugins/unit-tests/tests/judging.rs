@@ -1,9 +1,9 @@
 //! Verdicts on what real runners left behind, and on what would like to pass and must not.
 
-use caelum_plugin_unit_tests::UnitTests;
 use caelum_sdk::testing::{FakeTarget, check_validator, evidence, exited, judge};
 use caelum_sdk::{Evidence, Outcome, Verdict, VerdictKind};
 use serde_json::{Value, json};
+use unit_tests::UnitTests;
 
 const CARGO_FAILED: &str = include_str!("../fixtures/cargo-failed.txt");
 const CARGO_OK: &str = include_str!("../fixtures/cargo-ok.txt");
