@@ -1,0 +1,435 @@
+//! Numbers over a span of time, from indexes alone: no row of an execution, step or event is opened for them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use caelum_core::clock::Timestamp;
+use caelum_core::id::WorkflowId;
+use rusqlite::{Connection, Row};
+
+use crate::body::count;
+use crate::error::Fault;
+use crate::measure::gate_reason;
+use crate::{Store, StoreError};
+
+/// The most rows of one kind that are looked at; of more, the newest count. Bounds the time and the memory of a query
+/// over everything: about a second and 100 MB.
+pub const METRIC_ROWS_MAX: u32 = 1_000_000;
+
+/// The executions that are looked at for recent durations of a step.
+const RECENT_EXECUTIONS: u32 = 200;
+
+pub(crate) const COUNT_STARTED: &str =
+    "SELECT count(*) FROM execution WHERE started_at >= ?1 AND (?2 IS NULL OR workflow_id = ?2)";
+pub(crate) const SELECT_EXECUTIONS: &str = "
+    SELECT workflow_id, status, ended_at - started_at FROM execution
+    WHERE ended_at >= ?1 AND kind = 'workflow' AND (?2 IS NULL OR workflow_id = ?2)
+    ORDER BY ended_at DESC LIMIT ?3";
+pub(crate) const SELECT_STEPS: &str = "
+    SELECT e.workflow_id, s.id, s.status, s.ended_at - s.started_at, s.attempt
+    FROM step s CROSS JOIN execution e ON e.key = s.execution
+    WHERE s.ended_at >= ?1 AND e.kind = 'workflow' AND (?2 IS NULL OR e.workflow_id = ?2)
+    ORDER BY s.ended_at DESC LIMIT ?3";
+pub(crate) const SELECT_TARGETS: &str = "
+    SELECT t.machine, t.phase, t.ended_at - t.started_at, t.started_at - t.queued_at
+    FROM target t CROSS JOIN execution e ON e.key = t.execution
+    WHERE t.ended_at >= ?1 AND (?2 IS NULL OR e.workflow_id = ?2)
+    ORDER BY t.ended_at DESC LIMIT ?3";
+pub(crate) const SELECT_MEASURED: &str = "
+    SELECT v.subject, v.reason FROM event v CROSS JOIN execution e ON e.key = v.execution
+    WHERE v.kind = ?4 AND v.reason IS NOT NULL AND v.at >= ?1
+        AND (?2 IS NULL OR e.workflow_id = ?2)
+    ORDER BY v.at DESC LIMIT ?3";
+pub(crate) const SELECT_PATTERNS: &str = "
+    SELECT pattern, status FROM application
+    WHERE applied_at >= ?1 ORDER BY applied_at DESC LIMIT ?2";
+pub(crate) const SELECT_RECENT: &str = "
+    SELECT s.id, s.status, s.ended_at - s.started_at
+    FROM (SELECT key FROM execution WHERE workflow_id = ?1 AND key < ?4 ORDER BY key DESC LIMIT ?3) e
+    CROSS JOIN step s ON s.execution = e.key AND s.idx = ?2";
+
+/// What to measure.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricsFilter {
+    /// From when on; nothing means everything that is kept.
+    pub since: Option<Timestamp>,
+    /// Only this workflow. Patterns are not of a workflow and are always counted.
+    pub workflow_id: Option<WorkflowId>,
+}
+
+/// How long something took, over many times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// How many times.
+    pub count: u64,
+    /// The mean, in microseconds.
+    pub mean_us: u64,
+    /// Half of the times it took at most this, in microseconds.
+    pub p50_us: u64,
+    /// In 95 of 100 times at most this.
+    pub p95_us: u64,
+    /// In 99 of 100 times at most this.
+    pub p99_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+impl Durations {
+    /// Folds durations in microseconds, in any order. A percentile is the smallest duration that is not shorter than
+    /// that part of all (nearest rank).
+    pub fn of(mut micros: Vec<u64>) -> Self {
+        let Some(last) = micros.len().checked_sub(1) else { return Durations::default() };
+        micros.sort_unstable();
+        let rank = |part: usize| micros[(micros.len() * part).div_ceil(100).saturating_sub(1)];
+        let sum: u128 = micros.iter().map(|micros| u128::from(*micros)).sum();
+        Durations {
+            count: micros.len() as u64,
+            mean_us: u64::try_from(sum / micros.len() as u128).unwrap_or(u64::MAX),
+            p50_us: rank(50),
+            p95_us: rank(95),
+            p99_us: rank(99),
+            max_us: micros[last],
+        }
+    }
+}
+
+/// The executions of one workflow that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowMetrics {
+    /// The workflow.
+    pub workflow_id: String,
+    /// How many ended, by status.
+    pub ended: BTreeMap<String, u64>,
+    /// From start to end, whatever the end.
+    pub duration: Durations,
+}
+
+/// One step of one workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepMetrics {
+    /// The workflow.
+    pub workflow_id: String,
+    /// The step.
+    pub step: String,
+    /// How often it ended, by status.
+    pub ended: BTreeMap<String, u64>,
+    /// Attempts behind the first.
+    pub retries: u64,
+    /// From its first attempt to its end, where it began.
+    pub duration: Durations,
+}
+
+/// The work of one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineMetrics {
+    /// The machine.
+    pub machine: String,
+    /// How much work ended, by phase.
+    pub ended: BTreeMap<String, u64>,
+    /// How long the work took.
+    pub duration: Durations,
+    /// From the beginning of the attempt until the work was handed out.
+    pub queue_wait: Durations,
+}
+
+/// Judgements of one gate by one validator with one result.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GateMetrics {
+    /// The validator.
+    pub validator: String,
+    /// The gate: `enforcement` or `validation`.
+    pub gate: String,
+    /// The verdict.
+    pub verdict: String,
+    /// Code of its first reason; empty when it gave none.
+    pub code: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// How often something happened for a reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReasonCount {
+    /// The step or the machine.
+    pub subject: String,
+    /// The reason.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Uses of one pattern that ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PatternMetrics {
+    /// The pattern.
+    pub pattern: String,
+    /// How they ended.
+    pub status: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// What happened in a span of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Executions that were started, task groups included.
+    pub started: u64,
+    /// Executions that ended, by workflow.
+    pub workflows: Vec<WorkflowMetrics>,
+    /// Steps that ended, by workflow and step.
+    pub steps: Vec<StepMetrics>,
+    /// Work that machines reported, by machine; task groups included.
+    pub machines: Vec<MachineMetrics>,
+    /// Judgements, by validator, gate, verdict and code.
+    pub gates: Vec<GateMetrics>,
+    /// Attempts that are repeated, by step and code of the failure.
+    pub retries: Vec<ReasonCount>,
+    /// Steps that failed for good, by step and code of the failure.
+    pub failures: Vec<ReasonCount>,
+    /// Deliveries that nobody reported, by machine and reason.
+    pub losses: Vec<ReasonCount>,
+    /// Reports that came too late, by machine.
+    pub late_reports: Vec<ReasonCount>,
+    /// Uses of patterns.
+    pub patterns: Vec<PatternMetrics>,
+    /// Whether there was more of something than [`METRIC_ROWS_MAX`]: then only the newest count.
+    pub truncated: bool,
+}
+
+impl Store {
+    /// Measures a span of time.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the store itself.
+    pub async fn metrics(&self, filter: &MetricsFilter) -> Result<Metrics, StoreError> {
+        let since = filter.since.map_or(i64::MIN, Timestamp::as_micros);
+        let workflow = filter.workflow_id.clone();
+        self.read(move |connection| {
+            let workflow = workflow.as_ref().map(WorkflowId::as_str);
+            let mut span = Span { connection, since, workflow, truncated: false };
+            let started = connection
+                .prepare_cached(COUNT_STARTED)?
+                .query_row((since, workflow), |row| count(row, 0))?;
+            Ok(Metrics {
+                started,
+                workflows: span.workflows()?,
+                steps: span.steps()?,
+                machines: span.machines()?,
+                gates: span.gates()?,
+                retries: span.reasons("retry_scheduled")?,
+                failures: span.reasons("step_failed")?,
+                losses: span.reasons("target_lost")?,
+                late_reports: span.reasons("late_report")?,
+                patterns: span.patterns()?,
+                truncated: span.truncated,
+            })
+        })
+        .await
+    }
+
+    /// Returns how long a step took the last times that it succeeded, the newest first; at most `limit` of the last
+    /// 200 executions. `index` is the position of the step in the newest revision; revisions in which another step
+    /// stands there are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the store itself.
+    pub async fn recent_durations(
+        &self,
+        workflow_id: &WorkflowId,
+        index: usize,
+        step: &str,
+        limit: usize,
+    ) -> Result<Vec<Duration>, StoreError> {
+        let (workflow_id, step) = (workflow_id.clone(), step.to_owned());
+        let index = crate::body::integer(index);
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(SELECT_RECENT)?;
+            let mut rows =
+                statement.query((workflow_id.as_str(), index, RECENT_EXECUTIONS, i64::MAX))?;
+            let mut durations = Vec::new();
+            while let Some(row) = rows.next()? {
+                let same: String = row.get(0)?;
+                let status: String = row.get(1)?;
+                if durations.len() < limit && same == step && status == "completed" {
+                    durations.extend(micros(row, 2)?.map(Duration::from_micros));
+                }
+            }
+            Ok(durations)
+        })
+        .await
+    }
+}
+
+/// One span of time, read from one connection.
+struct Span<'a> {
+    connection: &'a Connection,
+    since: i64,
+    workflow: Option<&'a str>,
+    truncated: bool,
+}
+
+/// What a group of rows adds up to.
+#[derive(Default)]
+struct Sum {
+    ended: BTreeMap<String, u64>,
+    micros: Vec<u64>,
+    waited: Vec<u64>,
+    retries: u64,
+}
+
+impl Sum {
+    fn ended(&mut self, how: String) {
+        *self.ended.entry(how).or_default() += 1;
+    }
+}
+
+impl Span<'_> {
+    fn workflows(&mut self) -> Result<Vec<WorkflowMetrics>, Fault> {
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        self.each(SELECT_EXECUTIONS, None, |row| {
+            let sum = sums.entry(row.get(0)?).or_default();
+            sum.ended(row.get(1)?);
+            sum.micros.extend(micros(row, 2)?);
+            Ok(())
+        })?;
+        let metrics = sums.into_iter().map(|(workflow_id, sum)| WorkflowMetrics {
+            workflow_id,
+            ended: sum.ended,
+            duration: Durations::of(sum.micros),
+        });
+        Ok(metrics.collect())
+    }
+
+    fn steps(&mut self) -> Result<Vec<StepMetrics>, Fault> {
+        let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
+        self.each(SELECT_STEPS, None, |row| {
+            let sum = sums.entry((row.get(0)?, row.get(1)?)).or_default();
+            sum.ended(row.get(2)?);
+            sum.micros.extend(micros(row, 3)?);
+            sum.retries += count(row, 4)?.saturating_sub(1);
+            Ok(())
+        })?;
+        let metrics = sums.into_iter().map(|((workflow_id, step), sum)| StepMetrics {
+            workflow_id,
+            step,
+            ended: sum.ended,
+            retries: sum.retries,
+            duration: Durations::of(sum.micros),
+        });
+        Ok(metrics.collect())
+    }
+
+    fn machines(&mut self) -> Result<Vec<MachineMetrics>, Fault> {
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        self.each(SELECT_TARGETS, None, |row| {
+            let sum = sums.entry(row.get(0)?).or_default();
+            sum.ended(row.get(1)?);
+            sum.micros.extend(micros(row, 2)?);
+            sum.waited.extend(micros(row, 3)?);
+            Ok(())
+        })?;
+        let metrics = sums.into_iter().map(|(machine, sum)| MachineMetrics {
+            machine,
+            ended: sum.ended,
+            duration: Durations::of(sum.micros),
+            queue_wait: Durations::of(sum.waited),
+        });
+        Ok(metrics.collect())
+    }
+
+    fn gates(&mut self) -> Result<Vec<GateMetrics>, Fault> {
+        let counted = self.reasons("gate_judged")?;
+        let gates = counted.into_iter().map(|ReasonCount { subject, reason, count }| {
+            let (gate, verdict, code) = gate_reason(&reason);
+            GateMetrics {
+                validator: subject,
+                gate: gate.to_owned(),
+                verdict: verdict.to_owned(),
+                code: code.to_owned(),
+                count,
+            }
+        });
+        Ok(gates.collect())
+    }
+
+    fn reasons(&mut self, kind: &str) -> Result<Vec<ReasonCount>, Fault> {
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        self.each(SELECT_MEASURED, Some(kind), |row| {
+            *counts.entry((row.get(0)?, row.get(1)?)).or_default() += 1;
+            Ok(())
+        })?;
+        let reasons = counts.into_iter().map(|((subject, reason), count)| ReasonCount {
+            subject,
+            reason,
+            count,
+        });
+        Ok(reasons.collect())
+    }
+
+    fn patterns(&mut self) -> Result<Vec<PatternMetrics>, Fault> {
+        let mut statement = self.connection.prepare_cached(SELECT_PATTERNS)?;
+        let mut rows = statement.query((self.since, METRIC_ROWS_MAX))?;
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            *counts.entry((row.get(0)?, row.get(1)?)).or_default() += 1;
+        }
+        let patterns = counts.into_iter().map(|((pattern, status), count)| PatternMetrics {
+            pattern,
+            status,
+            count,
+        });
+        Ok(patterns.collect())
+    }
+
+    /// Calls `take` with every row of a query over the span, the newest first.
+    fn each(
+        &mut self,
+        sql: &str,
+        kind: Option<&str>,
+        mut take: impl FnMut(&Row<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = match kind {
+            Some(kind) => statement.query((self.since, self.workflow, METRIC_ROWS_MAX, kind))?,
+            None => statement.query((self.since, self.workflow, METRIC_ROWS_MAX))?,
+        };
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            take(row)?;
+            seen += 1;
+        }
+        self.truncated |= seen >= METRIC_ROWS_MAX;
+        Ok(())
+    }
+}
+
+/// Reads a span in microseconds; one that a clock set back made negative reads as zero.
+fn micros(row: &Row<'_>, column: usize) -> Result<Option<u64>, rusqlite::Error> {
+    let micros: Option<i64> = row.get(column)?;
+    Ok(micros.map(|micros| u64::try_from(micros).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_durations_that_happened() {
+        let durations = Durations::of((1..=200).rev().collect());
+        assert_eq!(
+            durations,
+            Durations {
+                count: 200,
+                mean_us: 100,
+                p50_us: 100,
+                p95_us: 190,
+                p99_us: 198,
+                max_us: 200
+            }
+        );
+        assert_eq!(Durations::of(vec![7]).p99_us, 7);
+        assert_eq!(Durations::of(vec![]), Durations::default());
+    }
+}
