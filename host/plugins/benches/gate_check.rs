@@ -117,7 +117,7 @@ impl Bare {
         let instance = self.exports.instantiate(&mut store).expect("instantiates");
         let verdict = instance
             .caelum_plugin_validator()
-            .call_judge(&mut store, &self.evidence, "{}")
+            .call_judge(&mut store, &self.evidence, &"{}".to_owned())
             .expect("returns");
         black_box(verdict.expect("a verdict"));
     }

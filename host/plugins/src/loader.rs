@@ -97,6 +97,12 @@ pub enum LoadError {
         /// What the engine said.
         message: String,
     },
+    /// No instance of it could be made.
+    #[error("no instance of it could be made: it {message}")]
+    Instantiate {
+        /// What happened.
+        message: String,
+    },
     /// It did not say who it is.
     #[error("its `describe` {message}")]
     Describe {
@@ -142,7 +148,9 @@ impl LoadError {
             LoadError::World(_) => Stage::World,
             LoadError::Compile(_) => Stage::Compile,
             LoadError::Link { .. } => Stage::Link,
-            LoadError::Describe { .. } | LoadError::Description { .. } => Stage::Describe,
+            LoadError::Instantiate { .. }
+            | LoadError::Describe { .. }
+            | LoadError::Description { .. } => Stage::Describe,
             LoadError::VersionTaken { .. } | LoadError::NameTaken { .. } => Stage::Publish,
         }
     }
@@ -158,6 +166,10 @@ impl LoadError {
             LoadError::Compile(error) => error.hint().to_owned(),
             LoadError::Link { .. } => {
                 "build with the caelum-sdk (or the WIT files) of this server's version".to_owned()
+            }
+            LoadError::Instantiate { .. } => {
+                "keep start code and global constructors short, and what the plugin begins with small"
+                    .to_owned()
             }
             LoadError::Describe { .. } => {
                 "`describe` takes no input, reads nothing and returns constants: compute nothing in it"

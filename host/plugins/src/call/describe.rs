@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caelum_core::id::Digest;
-use caelum_core::plugin::Description;
+use caelum_core::plugin::{Description, HostReason};
 use caelum_core::tree::MapTree;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,12 @@ pub(crate) async fn describe(
     let performed = host.runtime.threads().spawn(task).await.map_err(|_| {
         failed("was stopped, because the host broke down or is shutting down".to_owned())
     })?;
-    let described = match performed.answer.map_err(|reason| failed(reason.to_string()))? {
+    let answer = performed.answer.map_err(|reason| match reason {
+        HostReason::Contract { message } if !performed.stood => LoadError::Link { message },
+        reason if !performed.stood => LoadError::Instantiate { message: reason.to_string() },
+        reason => failed(reason.to_string()),
+    })?;
+    let described = match answer {
         Answer::Pattern(given) => convert::described_pattern(given),
         Answer::Validator(given) => convert::described_validator(given),
         _ => return Err(failed("answered something else".to_owned())),

@@ -103,7 +103,14 @@ pub(crate) fn reason(
         }
         // What is neither a trap nor a limit is an answer, or an argument, that could not be read.
         None => HostReason::Contract {
-            message: format!("broke the contract: {}", text::line(&error.root_cause().to_string())),
+            message: format!(
+                "broke the contract: {}",
+                text::line(&match moment {
+                    // The outer causes name the function that has another type.
+                    Moment::Instantiate(_) => told,
+                    Moment::Call(_) => error.root_cause().to_string(),
+                })
+            ),
         },
     }
 }

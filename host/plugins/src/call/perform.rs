@@ -41,6 +41,8 @@ pub(crate) enum Answer {
 /// A call that is over, one way or the other.
 pub(crate) struct Performed {
     pub(crate) answer: Result<Answer, HostReason>,
+    /// Whether the instance could be made at all.
+    pub(crate) stood: bool,
     pub(crate) instantiated: Duration,
     pub(crate) duration: Duration,
     pub(crate) deadline_left: Duration,
@@ -75,6 +77,7 @@ pub(crate) async fn perform(
     let limit = host.limits.instantiate_deadline;
     let instance = within(&mut store, limit, async |store| instantiate(&body, store).await).await;
     let instantiated = begun.elapsed();
+    let stood = instance.is_ok();
     let (answer, duration) = match instance {
         Ok(instance) => {
             let begun = Instant::now();
@@ -92,6 +95,7 @@ pub(crate) async fn perform(
     };
     Performed {
         answer,
+        stood,
         instantiated,
         duration,
         deadline_left: deadline.saturating_sub(duration),

@@ -17,6 +17,8 @@ pub(crate) struct Guest {
     pub(crate) schema: String,
     /// Imports and further fields of the module, in the text format.
     pub(crate) fields: String,
+    /// Fields that come after its first memory.
+    pub(crate) further: String,
     /// Instructions at the beginning of `describe`.
     pub(crate) describe: String,
     /// Instructions at the beginning of `judge` (or `validate` and `plan`). Parameter 0 points to the arguments.
@@ -40,6 +42,7 @@ impl Default for Guest {
             version: "1.0.0".to_owned(),
             schema: r#"{"type":"object"}"#.to_owned(),
             fields: String::new(),
+            further: String::new(),
             describe: String::new(),
             judge: String::new(),
             realloc: String::new(),
@@ -132,6 +135,7 @@ impl Guest {
             r#"(module
                 {fields}
                 (memory (export "memory") {pages})
+                {further}
                 (global $next (mut i32) (i32.const {HEAP}))
                 {segments}
                 (func (export "cabi_realloc") (param $old i32) (param $had i32) (param $align i32) (param $size i32) (result i32)
@@ -150,6 +154,7 @@ impl Guest {
                 {manifest}
             )"#,
             fields = self.fields,
+            further = self.further,
             pages = self.pages,
             segments = data.segments,
             realloc = self.realloc,

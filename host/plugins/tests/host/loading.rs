@@ -146,10 +146,10 @@ async fn a_component_of_another_world_is_told_everything_at_once() {
         (import "caelum:plugin/log@0.2.0" "log" (func))
         (import "caelum:plugin/log@0.1.9" "log" (func))
         (import "caelum:plugin/log@0.1.9" "flush" (func))
-        (import "$root" "own" (func))
+        (import "$root" "another" (func))
         (func (export "hello")))"#;
     let world = "import wasi:http/types@0.2.6; import caelum:plugin/log@0.2.0; import caelum:plugin/log@0.1.9; \
-                 import own: func(); export hello: func();";
+                 import another: func(); export hello: func();";
 
     let refused = refused(component(&typed_module(module, world))).await;
 
@@ -158,7 +158,7 @@ async fn a_component_of_another_world_is_told_everything_at_once() {
         "imports `wasi:http/types@0.2.6`, which is not offered",
         "imports `caelum:plugin/log@0.2.0`, and this server speaks caelum:plugin 0.1",
         "imports the function `flush` of `caelum:plugin/log@0.1.9`, which this server does not have",
-        "imports `own`, which is not offered",
+        "imports `another`, which is not offered",
         "exports neither `caelum:plugin/pattern@0.1.0` nor `caelum:plugin/validator@0.1.0`, but `hello`",
     ] {
         assert!(refused.reason.contains(problem), "{problem}\n{refused}");
@@ -213,7 +213,7 @@ async fn functions_of_another_shape_are_refused_when_they_are_joined() {
 
     let refused = refused(bytes).await;
 
-    assert!(matches!(refused.stage, Stage::Link | Stage::Describe), "{refused}");
+    assert_eq!(refused.stage, Stage::Link, "{refused}");
     assert!(refused.hint.contains("caelum-sdk"), "{refused}");
 }
 
