@@ -1,0 +1,250 @@
+//! Performs one effect and tells the owner how it ended. Never fails: what cannot be done is an outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use caelum_core::id::MachineId;
+use caelum_core::pattern::ApplicationStatus;
+use caelum_core::task::{
+    CommandSpec, FailureClass, IdempotencyKey, OutcomeStatus, Output, TaskFailure, TaskOutcome,
+    TaskSpec, Work,
+};
+use caelum_core::workflow::command::Report;
+use caelum_core::workflow::{
+    Action, Effect, Execution, TemplateError, render_text, render_texts, render_value, scope,
+};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::drive::Message;
+use crate::engine::{Engine, Inner};
+use crate::error::EngineError;
+use crate::request::{Application, NewApplication};
+
+/// Performs an effect; nothing comes back when it was withdrawn before it began.
+pub(crate) async fn perform(
+    inner: Arc<Inner>,
+    execution: Arc<Execution>,
+    effect: Effect,
+    cancel: CancellationToken,
+) -> Option<Message> {
+    match effect {
+        Effect::Run { step, attempt, target, epoch } => {
+            let machine = execution.step(step).targets.get(target)?.machine.clone();
+            let delivery = Delivery { step, attempt, epoch, machine: machine.clone() };
+            let outcome = run(&inner, &execution, &delivery, cancel).await;
+            let report = Report {
+                step: execution.definition().steps[step].id.clone(),
+                attempt,
+                machine,
+                epoch,
+                outcome: Box::new(outcome),
+            };
+            Some(Message::Reported(effect, report))
+        }
+        Effect::Judge { step, attempt, gate, .. } => {
+            let record = tokio::select! {
+                record = crate::gates::judge(&inner, &execution, step, gate) => record,
+                () = cancel.cancelled() => return None,
+            };
+            Some(Message::Judged {
+                effect,
+                step: execution.definition().steps[step].id.clone(),
+                attempt,
+                record: Box::new(record),
+            })
+        }
+        // Stopping is a token that the owner cancels.
+        Effect::Stop { .. } => None,
+    }
+}
+
+/// One delivery of one step's work.
+struct Delivery {
+    step: usize,
+    attempt: u32,
+    epoch: u32,
+    machine: MachineId,
+}
+
+async fn run(
+    inner: &Arc<Inner>,
+    execution: &Execution,
+    delivery: &Delivery,
+    cancel: CancellationToken,
+) -> TaskOutcome {
+    let definition = &execution.definition().steps[delivery.step];
+    let key = IdempotencyKey {
+        execution: execution.id().clone(),
+        step: definition.id.clone(),
+        machine: delivery.machine.clone(),
+    };
+    match &definition.action {
+        Action::Command(command) => {
+            let rendered = match render_command(command, execution, delivery.step) {
+                Ok(rendered) => rendered,
+                Err(error) => return bad_template(inner, &error),
+            };
+            let spec = TaskSpec {
+                version: 1,
+                key,
+                epoch: delivery.epoch,
+                attempt: delivery.attempt,
+                work: Work::Command(rendered),
+                run_timeout_ms: run_timeout_ms(inner, definition),
+                grace_ms: u64::try_from(inner.options.grace.as_millis()).unwrap_or(u64::MAX),
+            };
+            inner.fabric.run(&delivery.machine, &spec, cancel).await
+        }
+        Action::Pattern { pattern, target, parameters, dry_run, allow_review_edits } => {
+            let scope = scope(execution, delivery.step);
+            let rendered = render_text(target, &scope).and_then(|target| {
+                Ok((target, render_value(&Value::Object(parameters.clone()), &scope)?))
+            });
+            let (target, parameters) = match rendered {
+                Ok((target, Value::Object(parameters))) => (target, parameters),
+                Ok((target, _)) => (target, Map::new()),
+                Err(error) => return bad_template(inner, &error),
+            };
+            let started_at = inner.clock.now();
+            let request = NewApplication {
+                pattern_name: pattern.to_string(),
+                target_component: target,
+                parameters,
+                dry_run: *dry_run,
+                plan_id: None,
+                allow_review_edits: *allow_review_edits,
+                rules: Vec::new(),
+                by: format!("execution {}", execution.id()),
+                // A delivery that was lost after it applied must find its own application and not make another; an
+                // attempt after a failure is a new application.
+                idempotency_key: Some(format!("{key}#{}", delivery.attempt)),
+                execution: Some((execution.id().clone(), definition.id.clone(), delivery.attempt)),
+            };
+            let engine = Engine(Arc::clone(inner));
+            let pinned = execution
+                .head()
+                .plugins
+                .iter()
+                .find(|plugin| plugin.name == *pattern)
+                .map(|plugin| plugin.digest.clone());
+            let applied = engine.apply_pinned(request, pinned).await;
+            let outcome = match applied {
+                Ok(application) => application_outcome(&application),
+                Err(error) => application_failure(&error),
+            };
+            TaskOutcome { started_at, ended_at: inner.clock.now(), ..outcome }
+        }
+        // The core starts no target for work that somebody does by hand.
+        Action::Manual { .. } => TaskOutcome::not_started(
+            inner.clock.now(),
+            TaskFailure {
+                class: FailureClass::Permanent,
+                code: "manual".to_owned(),
+                message: "a manual step has no target".to_owned(),
+                hint: None,
+            },
+        ),
+    }
+}
+
+/// How long one run may take: what the step says, or the larger of the default and four times its estimate.
+fn run_timeout_ms(inner: &Inner, step: &caelum_core::workflow::Step) -> u64 {
+    let timeout = match (step.timeout_s, step.estimated_duration) {
+        (Some(seconds), _) => Duration::from_secs(seconds),
+        (None, Some(minutes)) => {
+            inner.options.default_timeout.max(Duration::from_secs(u64::from(minutes) * 60 * 4))
+        }
+        (None, None) => inner.options.default_timeout,
+    };
+    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn render_command(
+    command: &CommandSpec,
+    execution: &Execution,
+    step: usize,
+) -> Result<CommandSpec, TemplateError> {
+    let plain = serde_json::to_value(command).expect("a command is plain JSON");
+    let rendered = render_texts(&plain, &scope(execution, step))?;
+    Ok(serde_json::from_value(rendered).expect("rendering keeps strings strings"))
+}
+
+fn bad_template(inner: &Inner, error: &TemplateError) -> TaskOutcome {
+    TaskOutcome::not_started(
+        inner.clock.now(),
+        TaskFailure {
+            class: FailureClass::Permanent,
+            code: "template".to_owned(),
+            message: error.to_string(),
+            hint: Some("templates see `parameters`, `steps.<id>.outputs` and `step`".to_owned()),
+        },
+    )
+}
+
+fn application_outcome(application: &Application) -> TaskOutcome {
+    let good = matches!(
+        application.status,
+        ApplicationStatus::Applied | ApplicationStatus::Unchanged | ApplicationStatus::Planned
+    );
+    let outputs = json!({
+        "application_id": application.application_id.as_str(),
+        "status": application.status.as_str(),
+        "changed_files": application.changed_files,
+        "findings_before": application.findings_before.len(),
+        "findings_after": application.findings_after.len(),
+    });
+    let failure = (!good).then(|| TaskFailure {
+        class: FailureClass::Permanent,
+        code: format!("pattern_{}", application.status.as_str()),
+        message: if application.problems.is_empty() {
+            format!("pattern `{}`: {}", application.pattern.name, application.summary)
+        } else {
+            format!("pattern `{}`: {}", application.pattern.name, application.problems.join("; "))
+        },
+        hint: None,
+    });
+    TaskOutcome {
+        status: if good { OutcomeStatus::Succeeded } else { OutcomeStatus::Failed },
+        exit_code: None,
+        signal: None,
+        started_at: application.applied_at,
+        ended_at: application.applied_at,
+        stdout: Output {
+            text: application.diff.clone(),
+            total_bytes: application.diff.len() as u64,
+            truncated: false,
+        },
+        stderr: Output::default(),
+        outputs: match outputs {
+            Value::Object(outputs) => outputs,
+            _ => Map::new(),
+        },
+        collected: Vec::new(),
+        failure,
+    }
+}
+
+fn application_failure(error: &EngineError) -> TaskOutcome {
+    let failure = match error {
+        EngineError::Mistake(mistake) => TaskFailure {
+            class: FailureClass::Permanent,
+            code: mistake.code.to_owned(),
+            message: mistake.message.clone(),
+            hint: mistake.hint.clone(),
+        },
+        EngineError::Plugin { .. } => TaskFailure {
+            class: FailureClass::Permanent,
+            code: "plugin_failed".to_owned(),
+            message: error.to_string(),
+            hint: None,
+        },
+        other => TaskFailure {
+            class: FailureClass::Transient,
+            code: "internal".to_owned(),
+            message: other.to_string(),
+            hint: None,
+        },
+    };
+    TaskOutcome::not_started(caelum_core::clock::Timestamp::EPOCH, failure)
+}

@@ -1,0 +1,241 @@
+//! Health with its reasons, metrics from stored data, and export.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use caelum_core::clock::Timestamp;
+use caelum_core::workflow::{Event, Execution, WorkflowDefinition};
+use caelum_machines::{MachineInfo, MachineState};
+use caelum_store::{Metrics, MetricsFilter, StoreStats};
+
+use crate::engine::Engine;
+use crate::error::{EngineError, Mistake};
+use crate::executions::stored;
+use crate::request::{PageRequest, PluginList};
+
+/// How many executions an export holds at most, newest first: what a client can take in one answer is less.
+const EXPORT_EXECUTIONS_MAX: usize = 200;
+
+/// How many events are read from the store at once.
+const EVENTS_AT_ONCE: u32 = 1_000;
+
+/// How the whole is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HealthStatus {
+    /// Everything is as it should be.
+    Healthy,
+    /// It works, and somebody should look.
+    Degraded,
+    /// It does not do what it promises.
+    Unhealthy,
+}
+
+impl HealthStatus {
+    /// Returns the word used in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Degraded => "degraded",
+            HealthStatus::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// The health of the server, with the reasons.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// How the whole is: the worst of its reasons.
+    pub status: HealthStatus,
+    /// Why it is not healthy; empty when it is.
+    pub reasons: Vec<String>,
+    /// How long the engine has been open.
+    pub uptime: Duration,
+    /// The store; nothing when it does not answer.
+    pub store: Option<StoreStats>,
+    /// Plugins that serve and those that were refused.
+    pub plugins: PluginList,
+    /// The machines.
+    pub machines: Vec<MachineInfo>,
+    /// Executions that have not ended and have an owner.
+    pub open_executions: usize,
+    /// Executions with something under way at once, at most.
+    pub concurrent_executions_max: usize,
+    /// Executions that have not ended, at most.
+    pub open_executions_max: usize,
+    /// Executions that stand still, and why.
+    pub stuck: BTreeMap<String, String>,
+}
+
+/// Everything of one workflow, for backup or analysis.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// The newest revision.
+    pub definition: Arc<WorkflowDefinition>,
+    /// Its executions, newest first, with their events in order.
+    pub executions: Vec<(Arc<Execution>, Vec<Event>)>,
+    /// Whether there are more executions than an export holds.
+    pub truncated: bool,
+}
+
+impl Engine {
+    /// Says how the server is, and why when it is not healthy.
+    pub async fn health(&self) -> Health {
+        let inner = &self.0;
+        let mut reasons: Vec<(HealthStatus, String)> = Vec::new();
+        let store = match inner.store.stats().await {
+            Ok(stats) => Some(stats),
+            Err(error) => {
+                reasons.push((HealthStatus::Unhealthy, format!("the store: {error}")));
+                None
+            }
+        };
+        let plugins = self.plugins();
+        for refused in &plugins.refused {
+            reasons.push((
+                HealthStatus::Degraded,
+                format!(
+                    "plugin {} was refused at {}: {}",
+                    refused.source, refused.stage, refused.reason
+                ),
+            ));
+        }
+        if let Some(problem) = inner.plugins.cache_problem() {
+            reasons.push((
+                HealthStatus::Degraded,
+                format!("compiled plugins cannot be kept: {problem}"),
+            ));
+        }
+        let machines = inner.fabric.machines();
+        for machine in &machines {
+            if machine.state == MachineState::Offline {
+                reasons
+                    .push((HealthStatus::Degraded, format!("machine `{}` is offline", machine.id)));
+            }
+        }
+        let stuck: BTreeMap<String, String> =
+            inner.supervisor.stuck().into_iter().map(|(id, why)| (id.to_string(), why)).collect();
+        for (id, why) in &stuck {
+            reasons
+                .push((HealthStatus::Unhealthy, format!("execution `{id}` stands still: {why}")));
+        }
+        let open_executions = inner.open_executions();
+        let open_executions_max = inner.options.open_executions_max;
+        if open_executions * 10 > open_executions_max * 9 {
+            reasons.push((
+                HealthStatus::Degraded,
+                format!("{open_executions} of {open_executions_max} executions are open"),
+            ));
+        }
+        let status =
+            reasons.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Healthy);
+        Health {
+            status,
+            reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
+            uptime: self.uptime(),
+            store,
+            plugins,
+            machines,
+            open_executions,
+            concurrent_executions_max: inner.options.concurrent_executions_max,
+            open_executions_max,
+            stuck,
+        }
+    }
+
+    /// Returns numbers over a span of time, from what is stored.
+    ///
+    /// # Errors
+    ///
+    /// A workflow name that is none, a store that fails.
+    pub async fn metrics(
+        &self,
+        since: Option<Timestamp>,
+        workflow: Option<&str>,
+    ) -> Result<Metrics, EngineError> {
+        let workflow_id = match workflow {
+            // Asking for the numbers of a workflow that does not exist is a mistake and no empty answer.
+            Some(workflow) => Some(self.workflow(workflow, None).await?.workflow_id.clone()),
+            None => None,
+        };
+        self.0.store.metrics(&MetricsFilter { since, workflow_id }).await.map_err(stored)
+    }
+
+    /// Returns a workflow with its executions and their events.
+    ///
+    /// # Errors
+    ///
+    /// No workflow of that name.
+    pub async fn export(
+        &self,
+        workflow_id: &str,
+        include_executions: bool,
+    ) -> Result<Export, EngineError> {
+        let definition = self.workflow(workflow_id, None).await?;
+        if !include_executions {
+            return Ok(Export { definition, executions: Vec::new(), truncated: false });
+        }
+        let page = PageRequest { limit: EXPORT_EXECUTIONS_MAX, cursor: None };
+        let listed = self.list_executions(Some(workflow_id), None, page).await?;
+        let mut executions = Vec::with_capacity(listed.items.len());
+        for summary in &listed.items {
+            let id = self.execution_id(&summary.execution_id)?;
+            let execution = self.load(&id).await?;
+            let mut events: Vec<Event> = Vec::new();
+            loop {
+                let after = events.last().map(|event| event.seq);
+                let more = self.events(&summary.execution_id, after, EVENTS_AT_ONCE).await?;
+                let last = more.len() < EVENTS_AT_ONCE as usize;
+                events.extend(more);
+                if last {
+                    break;
+                }
+            }
+            executions.push((Arc::new(execution), events));
+        }
+        Ok(Export { definition, executions, truncated: listed.next_cursor.is_some() })
+    }
+}
+
+/// Reads a span such as `15m`, `24h`, `7d` or `all` as the moment that it begins; nothing means everything.
+///
+/// # Errors
+///
+/// Says what a span looks like.
+pub fn span_start(range: &str, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
+    if range == "all" {
+        return Ok(None);
+    }
+    let wrong = || {
+        Mistake::new("time_range", format!("`{range}` is not a span of time"))
+            .hint("use a number with `m`, `h` or `d`, such as 15m, 24h or 7d, or `all`")
+    };
+    let unit = range.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong().into()),
+    };
+    let count: u64 = range[..range.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    if count == 0 || count > 100_000 {
+        return Err(wrong().into());
+    }
+    Ok(Some(now.minus(Duration::from_secs(count * seconds))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_numbers_with_a_unit() {
+        let now = Timestamp::EPOCH.plus(Duration::from_secs(10 * 86_400));
+        let day = span_start("24h", now).expect("legal");
+        assert_eq!(day, Some(Timestamp::EPOCH.plus(Duration::from_secs(9 * 86_400))));
+        assert_eq!(span_start("all", now).expect("legal"), None);
+        for wrong in ["", "h", "0h", "-1h", "1w", "1.5h", "99999999999999999999d", "٣h"] {
+            assert!(span_start(wrong, now).is_err(), "{wrong}");
+        }
+    }
+}

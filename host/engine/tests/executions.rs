@@ -1,0 +1,347 @@
+//! The engine against real things: a store on disk, real programs, real validators as components.
+
+use std::path::Path;
+use std::time::Duration;
+
+use caelum_core::evidence::{ReviewDecision, WorkReport};
+use caelum_core::task::{CommandSpec, Strategy};
+use caelum_core::workflow::command::Control;
+use caelum_core::workflow::{
+    Action, DefinitionStatus, ExecutionStatus, Step, StepStatus, StepType,
+};
+use caelum_engine::request::{
+    IfExists, NewExecution, NewTask, NewWorkflow, PageRequest, Patience, Snapshot, StepReport,
+    StepReview,
+};
+use caelum_engine::{Engine, EngineError, EngineOptions};
+use caelum_plugin_host::BundledPlugin;
+use serde_json::{Map, json};
+use tempfile::TempDir;
+
+/// How long a test waits for a state before it gives up.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Place {
+    data: TempDir,
+    root: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            data: TempDir::new().expect("a directory"),
+            root: TempDir::new().expect("a directory"),
+        }
+    }
+
+    async fn open(&self) -> Engine {
+        let mut options =
+            EngineOptions::new(self.data.path().to_owned(), self.root.path().to_owned());
+        options.grace = Duration::from_millis(200);
+        // Compiled plugins are the same for every test.
+        options.plugins.cache_directory =
+            Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"));
+        options.bundled = caelum_plugin_bundle::bundled()
+            .iter()
+            .map(|plugin| BundledPlugin { name: plugin.id.to_owned(), bytes: plugin.bytes.into() })
+            .collect();
+        Engine::open(options).await.expect("the engine opens")
+    }
+
+    fn root(&self) -> &Path {
+        self.root.path()
+    }
+}
+
+fn command(id: &str, dependencies: &[&str], line: &str) -> Step {
+    let mut step = Step::new(id.parse().expect("legal"), StepType::Development);
+    step.dependencies = dependencies.iter().map(|name| name.parse().expect("legal")).collect();
+    step.action = Action::Command(CommandSpec {
+        program: line.to_owned(),
+        shell: true,
+        ..CommandSpec::default()
+    });
+    step
+}
+
+fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
+    NewWorkflow {
+        workflow_id: id.to_owned(),
+        name: None,
+        description: String::new(),
+        pattern: String::new(),
+        steps,
+        created_by: "tester".to_owned(),
+        status: DefinitionStatus::Active,
+        parameters_schema: None,
+        metadata: Map::new(),
+        if_exists: IfExists::Error,
+        idempotency_key: None,
+    }
+}
+
+fn run(id: &str) -> NewExecution {
+    NewExecution { workflow_id: id.to_owned(), by: "tester".to_owned(), ..NewExecution::default() }
+}
+
+/// Waits until the execution satisfies `wanted`.
+async fn wait_for(engine: &Engine, id: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    let until = tokio::time::Instant::now() + LIMIT;
+    let mut seen = None;
+    loop {
+        let patience = Patience { wait: Duration::from_secs(1), after_event: seen };
+        let snapshot = engine.execution(id, patience).await.expect("it exists");
+        if wanted(&snapshot) {
+            return snapshot;
+        }
+        seen = Some(snapshot.execution.head().events);
+        assert!(tokio::time::Instant::now() < until, "not reached: {:#?}", snapshot.execution);
+    }
+}
+
+async fn wait_end(engine: &Engine, id: &str) -> Snapshot {
+    wait_for(engine, id, |snapshot| snapshot.execution.head().end.is_some()).await
+}
+
+fn step(snapshot: &Snapshot, id: &str) -> StepStatus {
+    let execution = &snapshot.execution;
+    execution.step(execution.step_index(id).expect("it exists")).status()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_runs_and_hands_its_outputs_on() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let steps = vec![
+        command("build", &[], "echo '{\"tag\": \"v7\", \"size\": 3}'"),
+        command("use", &["build"], "echo got {{ steps.build.outputs.tag }} {{ parameters.who }}"),
+    ];
+    engine.create_workflow(workflow("w", steps)).await.expect("legal");
+    let mut new = run("w");
+    new.parameters = Map::from_iter([("who".to_owned(), json!("ann"))]);
+
+    let started = engine.execute(new).await.expect("it starts");
+    let ended = wait_end(&engine, started.execution.id().as_str()).await;
+
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    let outcome = ended.execution.step(1).targets[0].outcome.clone().expect("it ran");
+    assert_eq!(outcome.stdout.text, "got v7 ann\n");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_fails_is_mended_and_passes_on_retry() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let mut checked = command("check", &[], "test -e ready");
+    checked.validation = Some("command-succeeded".parse().expect("legal"));
+    engine.create_workflow(workflow("w", vec![checked])).await.expect("legal");
+
+    let started = engine.execute(run("w")).await.expect("it starts");
+    let id = started.execution.id().to_string();
+    let failed = wait_end(&engine, &id).await;
+    assert_eq!(failed.execution.status(), ExecutionStatus::Failed);
+    let record = &failed.execution.step(0).gates[0];
+    assert_eq!(record.verdict.kind.as_str(), "fail", "{:?}", record.verdict);
+
+    std::fs::write(place.root().join("ready"), "").expect("it can be written");
+    engine
+        .control(&id, Control::RetryFailed, "tester".into(), "mended".into())
+        .await
+        .expect("allowed");
+    let ended = wait_end(&engine, &id).await;
+
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(ended.execution.step(0).gates[0].verdict.kind.as_str(), "pass");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_by_hand_is_reported_reviewed_and_done() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let mut manual = Step::new("sign".parse().expect("legal"), StepType::Validation);
+    manual.validation = Some("manual-review".parse().expect("legal"));
+    engine.create_workflow(workflow("w", vec![manual])).await.expect("legal");
+    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    wait_for(&engine, &id, |now| now.execution.status() == ExecutionStatus::Paused).await;
+    let report = |step: &str| StepReport {
+        execution_id: id.clone(),
+        step_id: step.to_owned(),
+        report: WorkReport {
+            performer: "bob".to_owned(),
+            succeeded: true,
+            summary: "done".to_owned(),
+            outputs: Map::new(),
+            files: vec![],
+        },
+        decision: None,
+    };
+    let review = |reviewer: &str| StepReview {
+        execution_id: id.clone(),
+        step_id: "sign".to_owned(),
+        reviewer: reviewer.to_owned(),
+        decision: ReviewDecision::Approved,
+        reason: "read it".to_owned(),
+    };
+
+    let unknown = engine.complete_step(report("sing")).await.expect_err("no such step");
+    assert!(unknown.to_string().contains("did you mean `sign`?"), "{unknown}");
+    engine.complete_step(report("sign")).await.expect("it waits for work");
+    wait_for(&engine, &id, |now| now.execution.step(0).waiting_for().is_some()).await;
+    let own = engine.review_step(review("bob")).await.expect_err("own work");
+    assert!(own.to_string().contains("cannot review it"), "{own}");
+    engine.review_step(review("ann")).await.expect("it waits for a review");
+
+    let ended = wait_end(&engine, &id).await;
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_engine_leaves_executions_that_go_on_when_it_is_opened_again() {
+    let place = Place::new();
+    let witness = place.root().join("witness");
+    let line = |name: &str| format!("echo {name} >> witness");
+    let steps = vec![
+        command("first", &[], &line("first")),
+        // The first delivery waits for the end of the engine; the second one finds the file and goes on.
+        command("slow", &["first"], "if test -e go; then echo slow >> witness; else sleep 600; fi"),
+        command("last", &["slow"], &line("last")),
+    ];
+    let engine = place.open().await;
+    engine.create_workflow(workflow("w", steps)).await.expect("legal");
+    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    wait_for(&engine, &id, |now| {
+        now.execution.step(1).targets.first().is_some_and(|target| target.epoch > 0)
+    })
+    .await;
+
+    engine.close().await;
+    drop(engine);
+    std::fs::write(place.root().join("go"), "").expect("it can be written");
+    let engine = place.open().await;
+    let ended = wait_end(&engine, &id).await;
+
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    let seen = std::fs::read_to_string(&witness).expect("it was written");
+    assert_eq!(seen, "first\nslow\nlast\n", "a completed step does not run again");
+    assert_eq!(ended.execution.step(1).targets[0].epoch, 2);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelling_ends_what_runs() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let steps = vec![command("long", &[], "sleep 600"), command("never", &["long"], "true")];
+    engine.create_workflow(workflow("w", steps)).await.expect("legal");
+    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    wait_for(&engine, &id, |now| {
+        now.execution.step(0).targets.first().is_some_and(|target| target.epoch > 0)
+    })
+    .await;
+
+    engine.control(&id, Control::Cancel, "tester".into(), "enough".into()).await.expect("allowed");
+    let ended = wait_end(&engine, &id).await;
+
+    assert_eq!(ended.execution.status(), ExecutionStatus::Cancelled);
+    assert_eq!(step(&ended, "never"), StepStatus::Cancelled);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_gives_the_same_answer_and_another_request_is_refused() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let mut new = workflow("w", vec![command("a", &[], "true")]);
+    new.idempotency_key = Some("create".to_owned());
+    let first = engine.create_workflow(new.clone()).await.expect("legal");
+    let again = engine.create_workflow(new.clone()).await.expect("the same");
+    assert_eq!(first, again);
+    new.name = Some("another".to_owned());
+    let refused = engine.create_workflow(new).await.expect_err("another request");
+    assert!(refused.to_string().contains("was used for another request"), "{refused}");
+
+    let keyed = NewExecution { idempotency_key: Some("run".to_owned()), ..run("w") };
+    let one = engine.execute(keyed.clone()).await.expect("it starts");
+    let two = engine.execute(keyed).await.expect("the same");
+    assert_eq!(one.execution.id(), two.execution.id());
+    wait_end(&engine, one.execution.id().as_str()).await;
+    let page = PageRequest { limit: 10, cursor: None };
+    let listed = engine.list_executions(Some("w"), None, page).await.expect("listed");
+    assert_eq!(listed.items.len(), 1);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_group_runs_and_is_folded() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let new = NewTask {
+        name: "measure".to_owned(),
+        command: CommandSpec {
+            program: "echo".to_owned(),
+            args: vec!["{\"size\": 4}".to_owned()],
+            ..CommandSpec::default()
+        },
+        target_machines: vec!["local".to_owned()],
+        strategy: Strategy::default(),
+        timeout_s: None,
+        retry: None,
+        idempotent: true,
+        by: "tester".to_owned(),
+        idempotency_key: None,
+    };
+    let group = engine.distribute_task(new.clone()).await.expect("it starts");
+    let id = group.execution.id().to_string();
+    wait_end(&engine, &id).await;
+
+    let aggregate = engine.aggregate(&id).await.expect("it exists");
+    assert_eq!((aggregate.tally.succeeded, aggregate.tally.open), (1, 0));
+    assert_eq!(aggregate.tally.numbers["size"].mean(), 4.0);
+    let (_, machine) =
+        engine.task(&format!("{id}:local"), Patience::default()).await.expect("it exists");
+    assert_eq!(machine.expect("a task").as_str(), "local");
+    let nowhere = NewTask { target_machines: vec!["mars".to_owned()], ..new };
+    let refused = engine.distribute_task(nowhere).await.expect_err("no such machine");
+    assert!(refused.to_string().contains("no machine is called `mars`"), "{refused}");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_steps_in_a_row_complete() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let steps: Vec<Step> = (0..200)
+        .map(|index| {
+            let before = format!("s{}", index - 1);
+            let dependencies: &[&str] = if index == 0 { &[] } else { &[&before] };
+            let mut step = command(&format!("s{index}"), dependencies, "true");
+            if let Action::Command(command) = &mut step.action {
+                command.shell = false;
+            }
+            step
+        })
+        .collect();
+    engine.create_workflow(workflow("w", steps)).await.expect("legal");
+    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+
+    let ended = wait_end(&engine, &id).await;
+
+    assert_eq!(ended.execution.progress(), (200, 200));
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_engines_cannot_share_a_data_directory() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let options = EngineOptions::new(place.data.path().to_owned(), place.root().to_owned());
+
+    let refused = Engine::open(options).await.expect_err("the directory is taken");
+
+    assert!(matches!(refused, EngineError::Store(_)), "{refused:?}");
+    engine.close().await;
+}
