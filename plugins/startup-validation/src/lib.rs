@@ -29,6 +29,9 @@ pub struct StartupValidation;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parameters {
+    /// Names of the probes to judge. Empty means all of the step's probes. A step whose two gates ask different things
+    /// names the probes of each.
+    pub only: Vec<String>,
     /// Names of probes that must have been taken. Probes that are not named are judged, too.
     pub required: Vec<String>,
     /// How many probes there must be at least.
@@ -45,6 +48,7 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Parameters {
+            only: Vec::new(),
             required: Vec::new(),
             min_probes: 1,
             allow_degraded: false,

@@ -9,26 +9,32 @@ use crate::{Expectation, Parameters, http, place, program, systemd};
 
 /// Judges.
 pub(crate) fn judge(evidence: &Evidence, parameters: &Parameters) -> Verdict {
-    if evidence.probes.is_empty() {
-        return Verdict::inconclusive("no-probe", how_to_add_one(parameters.required.first()));
+    let asked =
+        |probe: &&Probe| parameters.only.is_empty() || parameters.only.contains(&probe.name);
+    let probes: Vec<&Probe> = evidence.probes.iter().filter(asked).collect();
+    if probes.is_empty() {
+        let name = parameters.required.first().or(parameters.only.first());
+        return Verdict::inconclusive("no-probe", how_to_add_one(name));
     }
     let usual = Expectation::default();
+    let taken = |name: &str| probes.iter().any(|probe| probe.name == name);
     let mut failed = Vec::new();
     let mut unclear = Vec::new();
     let mut passed = Vec::new();
-    for name in &parameters.required {
-        if evidence.probes_named(name).next().is_none() {
+    for name in parameters.required.iter().chain(&parameters.only) {
+        if !taken(name) {
             let message = format!("the probe `{name}` is missing. {}", how_to_add_one(Some(name)));
             unclear.push(Reason::new("probe-missing", message));
         }
     }
     for name in parameters.expect.keys() {
-        if !parameters.required.contains(name) && evidence.probes_named(name).next().is_none() {
+        let named = parameters.required.contains(name) || parameters.only.contains(name);
+        if !named && !taken(name) {
             let message = format!("`expect` speaks of the probe `{name}`, which was not taken");
             unclear.push(Reason::new("probe-missing", message));
         }
     }
-    for probe in &evidence.probes {
+    for probe in &probes {
         let expectation = parameters.expect.get(&probe.name).unwrap_or(&usual);
         let judgement = judge_probe(probe, expectation, evidence, parameters);
         let mut reason = judgement.reason;
@@ -40,7 +46,7 @@ pub(crate) fn judge(evidence: &Evidence, parameters: &Parameters) -> Verdict {
             _ => unclear.push(reason),
         }
     }
-    let count = evidence.probes.len();
+    let count = probes.len();
     if count < parameters.min_probes as usize {
         let wanted = parameters.min_probes;
         unclear.push(Reason::new(
@@ -63,7 +69,7 @@ pub(crate) fn judge(evidence: &Evidence, parameters: &Parameters) -> Verdict {
     } else {
         Verdict::pass(match passed.as_slice() {
             [only] => only.clone(),
-            all => format!("{} probes hold: {}", all.len(), names(evidence)),
+            all => format!("{} probes hold: {}", all.len(), names(&probes)),
         })
     };
     verdict
@@ -74,9 +80,9 @@ pub(crate) fn judge(evidence: &Evidence, parameters: &Parameters) -> Verdict {
         .extension("startup-validation/passed", json!(passed))
 }
 
-fn names(evidence: &Evidence) -> String {
+fn names(probes: &[&Probe]) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for probe in &evidence.probes {
+    for probe in probes {
         if !names.contains(&probe.name.as_str()) {
             names.push(&probe.name);
         }

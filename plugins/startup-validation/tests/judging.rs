@@ -284,3 +284,25 @@ fn contradicting_expectations_are_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_gate_can_ask_for_some_of_the_probes() {
+    let probes = || {
+        vec![
+            Probe { name: "port".into(), ..unanswered("tcp", "refused") },
+            http(200, "application/json", r#"{"status":"ok"}"#),
+        ]
+    };
+    assert_eq!(code(&in_phase("after", probes(), json!({}))), (Fail, "no-answer"));
+    assert_eq!(in_phase("after", probes(), json!({"only": ["health"]})).kind, Pass);
+    let free = json!({"only": ["port"], "expect": {"port": {"absent": true}}});
+    assert_eq!(in_phase("before", probes(), free).kind, Pass);
+    assert_eq!(
+        code(&in_phase("after", probes(), json!({"only": ["health", "db"]}))),
+        (Inconclusive, "probe-missing")
+    );
+    assert_eq!(
+        code(&in_phase("after", probes(), json!({"only": ["db"]}))),
+        (Inconclusive, "no-probe")
+    );
+}

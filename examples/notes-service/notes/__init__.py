@@ -1,0 +1,3 @@
+"""A small service that keeps notes."""
+
+__version__ = "1.0.0"
