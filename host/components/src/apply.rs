@@ -90,6 +90,11 @@ impl Components {
         Ok(Applied { files: staged.files().iter().map(file_change).collect() })
     }
 
+    /// Returns whether an application is on disk and was not taken back.
+    pub fn is_applied(&self, application: &ApplicationId) -> bool {
+        self.0.journal.is_applied(application)
+    }
+
     /// Forgets an application and the bytes from before it. It cannot be reverted any more.
     ///
     /// # Errors

@@ -166,6 +166,8 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApplicationStatus {
+    /// The edits are being written: what a crash leaves of this is settled at the next start.
+    Applying,
     /// The edits are on disk.
     Applied,
     /// There was nothing to change.
@@ -186,6 +188,7 @@ impl ApplicationStatus {
     /// Returns the word used in every output.
     pub fn as_str(self) -> &'static str {
         match self {
+            ApplicationStatus::Applying => "applying",
             ApplicationStatus::Applied => "applied",
             ApplicationStatus::Unchanged => "unchanged",
             ApplicationStatus::Blocked => "blocked",

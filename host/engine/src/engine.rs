@@ -172,6 +172,7 @@ impl Engine {
             opened: Instant::now(),
             options,
         }));
+        engine.settle_applications().await?;
         engine.resume().await?;
         Ok(engine)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use caelum_components::provenance::read_from;
 use caelum_components::{
     Component, ComponentsError, OverlayTree, Source, StageLimits, StagedPlan, stage,
 };
@@ -15,10 +16,10 @@ use caelum_core::pattern::{
 use caelum_core::plugin::{HostReason, PinnedPlugin, PluginFailure, PluginKind};
 use caelum_core::tree::Tree;
 use caelum_plugin_host::{CallControl, Called, Plugin};
-use caelum_store::{FileRecord, StoreError};
+use caelum_store::{ApplicationFilter, FileRecord, StoreError};
 use serde_json::{Map, Value, json};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, blocking};
 use crate::error::{EngineError, Mistake};
 use crate::executions::{new_id, stored};
 use crate::idempotency::Keyed;
@@ -218,7 +219,7 @@ impl Engine {
                 return self.record(application, Vec::new(), &new, keyed).await;
             }
         };
-        application.diff = staged.diff().to_string();
+        application.diff = staged.diff().text;
         if let Some(problem) = self.try_on_result(&used, &staged, wanted, &mut application).await? {
             application.status = ApplicationStatus::NonConvergent;
             application.problems.push(problem);
@@ -238,8 +239,23 @@ impl Engine {
         if new.dry_run {
             return self.keep_plan(application, &new, keyed).await;
         }
-        let application = self.write(&used, &staged, application).await?;
-        self.record(application, files(&staged, &risks), &new, keyed).await
+        // Kept before the first byte is written, so that a crash leaves no change without its record.
+        application.status = ApplicationStatus::Applying;
+        let kept = self.record(application.clone(), files(&staged, &risks), &new, keyed).await?;
+        if kept.application_id != application.application_id {
+            return Ok(kept);
+        }
+        let written = self.write(&used, &staged, application).await;
+        let status = match &written {
+            Ok(application) => application.status,
+            Err(_) => ApplicationStatus::Conflict,
+        };
+        self.0
+            .store
+            .update_application_status(&kept.application_id, status, self.now())
+            .await
+            .map_err(stored)?;
+        written
     }
 
     /// Finds the plugin and the component, and puts together what the plugin is asked with.
@@ -301,14 +317,17 @@ impl Engine {
         if !rules.is_empty() {
             context["rules"] = json!(rules);
         }
-        Ok(Use {
-            tree: component.tree(),
-            plugin,
-            component,
-            target: target.to_owned(),
-            parameters,
-            context,
+        let tree: Arc<dyn Tree> = component.tree();
+        let reading = Arc::clone(&tree);
+        let previous = blocking("reading the record in a component", move || {
+            read_from(&*reading).map_err(Unreadable)
         })
+        .await?;
+        if let Some(previous) = previous.pattern(pattern) {
+            context["previous"] = serde_json::to_value(previous)
+                .map_err(|error| EngineError::internal("failed to write a context", error))?;
+        }
+        Ok(Use { tree, plugin, component, target: target.to_owned(), parameters, context })
     }
 
     async fn assess(&self, used: &Use, tree: Arc<dyn Tree>) -> Result<Assessment, EngineError> {
@@ -341,7 +360,7 @@ impl Engine {
     ) -> Result<Result<StagedPlan, Vec<String>>, EngineError> {
         let tree = Arc::clone(&used.tree);
         let limits = StageLimits { plan: self.0.options.plans, ..StageLimits::default() };
-        let staged = tokio::task::spawn_blocking(move || stage(&*tree, &plan, limits))
+        let staged = tokio::task::spawn_blocking(move || stage(&*tree, &plan, &limits))
             .await
             .map_err(|panicked| EngineError::internal("failed to stage a plan", panicked))?;
         match staged {
@@ -395,22 +414,24 @@ impl Engine {
         staged: &Arc<StagedPlan>,
         mut application: Application,
     ) -> Result<Application, EngineError> {
+        let pinned = used.plugin.pinned();
         let source = Source {
-            pattern: used.plugin.pinned(),
+            pattern: pinned.name,
+            version: pinned.version,
+            digest: pinned.digest,
             parameters: used.parameters.clone(),
-            applied_at: application.applied_at,
         };
         let components = self.0.components.clone();
         let (component, id) = (used.component.clone(), application.application_id.clone());
         let writing = Arc::clone(staged);
         let applied = tokio::task::spawn_blocking(move || {
-            components.apply(&component, &id, &writing, &source)
+            components.apply(&component, &id, &source, &writing)
         })
         .await
         .map_err(|panicked| EngineError::internal("failed to apply a plan", panicked))?;
         match applied {
             Ok(_) => application.status = ApplicationStatus::Applied,
-            Err(ComponentsError::Conflict { conflicts }) => {
+            Err(ComponentsError::Conflict(conflicts)) => {
                 application.status = ApplicationStatus::Conflict;
                 application.findings_after.clone_from(&application.findings_before);
                 application.problems.extend(conflicts.iter().map(ToString::to_string));
@@ -554,8 +575,47 @@ impl Engine {
             .map_err(stored)?;
         tracing::info!(application = application_id, %by, "application reverted");
         application.status = ApplicationStatus::Reverted;
-        let restored = reverted.files.iter().map(ToString::to_string).collect();
+        let restored = reverted.files.into_iter().map(|file| file.path).collect();
         Ok(Reverted { application, restored })
+    }
+}
+
+/// The record that patterns leave in a component cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreadable(String);
+
+impl Engine {
+    /// Settles applications that were being written when the server died: the journal knows whether they are on disk.
+    pub(crate) async fn settle_applications(&self) -> Result<(), EngineError> {
+        let filter = ApplicationFilter {
+            status: Some(ApplicationStatus::Applying),
+            ..ApplicationFilter::default()
+        };
+        loop {
+            let page = self
+                .0
+                .store
+                .list_applications(&filter, &caelum_store::PageRequest::first(100))
+                .await
+                .map_err(stored)?;
+            if page.items.is_empty() {
+                return Ok(());
+            }
+            for record in page.items {
+                let status = if self.0.components.is_applied(&record.id) {
+                    ApplicationStatus::Applied
+                } else {
+                    ApplicationStatus::Conflict
+                };
+                tracing::warn!(application = %record.id, status = status.as_str(), "settled after a crash");
+                self.0
+                    .store
+                    .update_application_status(&record.id, status, self.now())
+                    .await
+                    .map_err(stored)?;
+            }
+        }
     }
 }
 
