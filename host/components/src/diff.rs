@@ -1,9 +1,10 @@
 //! Unified diffs in git's form, which `git apply` and `patch -p1` read.
 
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
-use similar::TextDiff;
+use similar::{ChangeTag, TextDiff};
 
 use crate::plan::{Image, StagedFile};
 
@@ -77,19 +78,47 @@ fn change(diff: &mut Diff, file: &StagedFile) {
     if before.is_empty() && after.is_empty() {
         return;
     }
-    let changes = TextDiff::configure()
-        .timeout(PATIENCE)
-        .newline_terminated(true)
-        .diff_slices(&before, &after);
-    for change in changes.iter_all_changes() {
-        match change.tag() {
-            similar::ChangeTag::Insert => diff.added += 1,
-            similar::ChangeTag::Delete => diff.removed += 1,
-            similar::ChangeTag::Equal => {}
+    line(&mut diff.text, format_args!("--- {old}"));
+    line(&mut diff.text, format_args!("+++ {new}"));
+    hunks(diff, &before, &after);
+}
+
+/// Writes the changed places with the lines around them.
+///
+/// Not by `similar`'s own writer: it takes a lone carriage return for the end of a line, git does not.
+fn hunks(diff: &mut Diff, before: &[&str], after: &[&str]) {
+    let changes = TextDiff::configure().timeout(PATIENCE).diff_slices(before, after);
+    for group in changes.grouped_ops(CONTEXT) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            continue;
+        };
+        let old = place(first.old_range().start..last.old_range().end);
+        let new = place(first.new_range().start..last.new_range().end);
+        line(&mut diff.text, format_args!("@@ -{old} +{new} @@"));
+        for change in group.iter().flat_map(|op| changes.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Equal => ' ',
+                ChangeTag::Insert => '+',
+                ChangeTag::Delete => '-',
+            };
+            diff.added += usize::from(sign == '+');
+            diff.removed += usize::from(sign == '-');
+            diff.text.push(sign);
+            diff.text.push_str(change.value());
+            if !change.value().ends_with('\n') {
+                diff.text.push_str("\n\\ No newline at end of file\n");
+            }
         }
     }
-    let text = changes.unified_diff().context_radius(CONTEXT).header(&old, &new).to_string();
-    diff.text.push_str(&text);
+}
+
+/// Writes a range of lines as a hunk's head names it: the first line from 1, or the line before an empty range.
+fn place(lines: Range<usize>) -> String {
+    match lines.len() {
+        0 => format!("{},0", lines.start),
+        1 => format!("{}", lines.start + 1),
+        count => format!("{},{count}", lines.start + 1),
+    }
 }
 
 /// Returns the mode that a new file gets: a script is executable.
