@@ -230,7 +230,7 @@ fn control_characters() -> Verdict {
     Verdict {
         kind: VerdictKind::Fail,
         summary: nasty.to_owned(),
-        reasons: vec![reason("nasty\u{1b}[31m", nasty)],
+        reasons: vec![reason("nasty", nasty)],
         findings: vec![Finding { message: nasty.to_owned(), ..finding(0) }],
         ..passed(&json!({}))
     }
