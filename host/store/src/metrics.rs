@@ -22,7 +22,7 @@ const RECENT_EXECUTIONS: u32 = 200;
 pub(crate) const COUNT_STARTED: &str =
     "SELECT count(*) FROM execution WHERE started_at >= ?1 AND (?2 IS NULL OR workflow_id = ?2)";
 pub(crate) const SELECT_EXECUTIONS: &str = "
-    SELECT workflow_id, status, ended_at - started_at FROM execution
+    SELECT workflow_id, status, ended_at - started_at FROM execution INDEXED BY execution_finished
     WHERE ended_at >= ?1 AND kind = 'workflow' AND (?2 IS NULL OR workflow_id = ?2)
     ORDER BY ended_at DESC LIMIT ?3";
 pub(crate) const SELECT_STEPS: &str = "

@@ -1,7 +1,7 @@
 //! The connections that only read: a few, opened when they are first needed, each used by one caller at a time on a
 //! thread where blocking is allowed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -22,11 +22,17 @@ struct Shared {
     options: StoreOptions,
     /// As many places as there may be connections.
     places: Arc<Semaphore>,
-    /// Connections that nobody uses now; locked for a push or a pop.
-    free: Mutex<Vec<Connection>>,
+    /// Locked for a push or a pop.
+    free: Mutex<Free>,
     counters: Arc<Counters>,
-    /// Dropped after the connections.
-    _lock: Arc<DirectoryLock>,
+}
+
+#[derive(Debug)]
+struct Free {
+    /// Connections that nobody uses now.
+    connections: Vec<Connection>,
+    /// Held until the connections are closed.
+    lock: Option<Arc<DirectoryLock>>,
 }
 
 impl Readers {
@@ -39,9 +45,8 @@ impl Readers {
         let shared = Shared {
             options: options.clone(),
             places,
-            free: Mutex::default(),
+            free: Mutex::new(Free { connections: Vec::new(), lock: Some(lock) }),
             counters,
-            _lock: lock,
         };
         Readers { shared: Arc::new(shared) }
     }
@@ -84,17 +89,19 @@ impl Readers {
             self.shared.places.close();
             drop(places);
         }
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.shared.free.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut free = self.shared.free();
+        free.connections.clear();
+        free.lock = None;
     }
 }
 
 impl Shared {
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = self.free().connections.pop();
         let path = self.options.database();
         let connection = match free {
             Some(connection) => connection,
@@ -111,7 +118,7 @@ impl Shared {
                 Ok(answer)
             })
             .map_err(|fault| fault.into_error(&path));
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.free().connections.push(connection);
         answer
     }
 }

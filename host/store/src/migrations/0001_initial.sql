@@ -81,7 +81,7 @@ CREATE INDEX execution_by_workflow ON execution (workflow_id);
 CREATE INDEX execution_by_workflow_status ON execution (workflow_id, status);
 CREATE INDEX execution_by_document ON execution (document);
 CREATE INDEX execution_by_start ON execution (started_at);
-CREATE INDEX execution_open ON execution (key, id) WHERE ended_at IS NULL;
+CREATE INDEX execution_open ON execution (key, id, ended_at) WHERE ended_at IS NULL;
 CREATE INDEX execution_finished ON execution (ended_at, kind, workflow_id, status, started_at, events)
     WHERE ended_at IS NOT NULL;
 
