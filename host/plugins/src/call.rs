@@ -4,32 +4,35 @@
 pub(crate) mod describe;
 mod failure;
 mod perform;
+mod report;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use caelum_core::evidence::{Evidence, Verdict};
-use caelum_core::id::{Digest, PluginName};
+use caelum_core::id::Digest;
 use caelum_core::pattern::{Assessment, Plan};
 use caelum_core::plugin::{HostReason, Phase, PluginFailure, PluginKind};
 use caelum_core::tree::Tree;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::convert;
 use crate::host::Host;
-use crate::log::Logs;
 use crate::plugin::{Body, Plugin};
 use crate::state::{CallState, Caller, Progress, Remains};
 use crate::target::Reads;
 use crate::wasi::Determinism;
 
 use perform::{Answer, Operation, Performed, perform};
+use turn::turn;
+
+pub use report::{CallError, CallReport, Called};
 
 /// How a caller stays in touch with a call.
 #[derive(Debug, Clone, Default)]
@@ -38,83 +41,6 @@ pub struct CallControl {
     pub cancel: CancellationToken,
     /// Told how far the plugin says it is.
     pub progress: Option<watch::Sender<Progress>>,
-}
-
-/// What one call took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallReport {
-    /// The number of the call; unique in this process, and in every log line about it.
-    pub call: u64,
-    /// How long it waited for its turn.
-    pub queued: Duration,
-    /// How long the instance took to make.
-    pub instantiated: Duration,
-    /// How long the plugin ran.
-    pub duration: Duration,
-    /// What was left of its time.
-    pub deadline_left: Duration,
-    /// The most that its memories had together.
-    pub peak_memory_bytes: u64,
-    /// How often it called the host.
-    pub host_calls: u64,
-    /// What it read of the tree.
-    pub bytes_read: u64,
-    /// How many directory entries it looked at.
-    pub entries_read: u64,
-    /// How often it asked for what is withheld.
-    pub reads_denied: u64,
-    /// What it said.
-    pub logs: Logs,
-}
-
-impl CallReport {
-    fn new(call: u64) -> Self {
-        CallReport {
-            call,
-            queued: Duration::ZERO,
-            instantiated: Duration::ZERO,
-            duration: Duration::ZERO,
-            deadline_left: Duration::ZERO,
-            peak_memory_bytes: 0,
-            host_calls: 0,
-            bytes_read: 0,
-            entries_read: 0,
-            reads_denied: 0,
-            logs: Logs::default(),
-        }
-    }
-}
-
-/// A call that gave no answer, and of which plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallError {
-    /// What it is.
-    pub kind: PluginKind,
-    /// Its name.
-    pub plugin: PluginName,
-    /// Its version.
-    pub version: String,
-    /// Its digest.
-    pub digest: Digest,
-    /// Why.
-    pub failure: PluginFailure,
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} `{}` {}: {}", self.kind, self.plugin, self.version, self.failure)
-    }
-}
-
-impl std::error::Error for CallError {}
-
-/// A call that is over.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Called<T> {
-    /// The answer, or why there is none.
-    pub outcome: Result<T, CallError>,
-    /// What it took.
-    pub report: CallReport,
 }
 
 /// Asks a pattern what it thinks of a component.
@@ -378,51 +304,4 @@ fn seed(body: &Body, digest: &Digest, operation: &Operation) -> [u8; 32] {
     let mut feed = Feed(Sha256::new());
     fmt::write(&mut feed, format_args!("{digest}\n{operation:?}")).expect("hashing never fails");
     feed.0.finalize().into()
-}
-
-/// A call's turn; given back when it is dropped.
-struct Turn {
-    _own: OwnedSemaphorePermit,
-    _common: OwnedSemaphorePermit,
-}
-
-/// One more that waits.
-struct Waiting<'a>(&'a Host);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Waits for the plugin and then for a place, so that a busy plugin's queue takes no places from others.
-async fn turn(
-    host: &Arc<Host>,
-    plugin: &Plugin,
-    cancel: &CancellationToken,
-) -> Result<Turn, HostReason> {
-    let closed = || HostReason::Internal { message: "the host is shutting down".to_owned() };
-    if let (Ok(own), Ok(common)) = (
-        Arc::clone(&plugin.places).try_acquire_owned(),
-        Arc::clone(&host.places).try_acquire_owned(),
-    ) {
-        return Ok(Turn { _own: own, _common: common });
-    }
-    let before = host.waiting.fetch_add(1, Ordering::Relaxed);
-    let _waiting = Waiting(host);
-    if before >= host.limits.calls_waiting_max {
-        return Err(HostReason::Busy { waiting: before });
-    }
-    let both = async {
-        let own = Arc::clone(&plugin.places).acquire_owned().await.map_err(|_| closed())?;
-        let common = Arc::clone(&host.places).acquire_owned().await.map_err(|_| closed())?;
-        Ok(Turn { _own: own, _common: common })
-    };
-    tokio::select! {
-        turn = both => turn,
-        () = cancel.cancelled() => Err(HostReason::Cancelled),
-        () = tokio::time::sleep(host.limits.wait_deadline) => {
-            Err(HostReason::Busy { waiting: host.waiting.load(Ordering::Relaxed) })
-        }
-    }
 }

@@ -66,9 +66,32 @@ const HEAP: u32 = 65_536;
 /// Packages that guests of tests may import besides the contract.
 const OTHERS: &str = r#"
 package test:others;
-package wasi:cli@0.2.6 { interface exit { exit: func(status: result); } }
-package wasi:random@0.2.6 { interface random { get-random-u64: func() -> u64; get-random-bytes: func(len: u64) -> list<u8>; } }
-package wasi:clocks@0.2.6 { interface monotonic-clock { now: func() -> u64; } }
+package wasi:io@0.2.6 {
+    interface error { resource error; }
+    interface poll { resource pollable { block: func(); } }
+    interface streams {
+        use error.{error};
+        variant stream-error { last-operation-failed(error), closed }
+        resource input-stream { blocking-read: func(len: u64) -> result<list<u8>, stream-error>; }
+        resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>; }
+    }
+}
+package wasi:cli@0.2.6 {
+    interface exit { exit: func(status: result); }
+    interface stdin { use wasi:io/streams@0.2.6.{input-stream}; get-stdin: func() -> input-stream; }
+    interface stdout { use wasi:io/streams@0.2.6.{output-stream}; get-stdout: func() -> output-stream; }
+    interface stderr { use wasi:io/streams@0.2.6.{output-stream}; get-stderr: func() -> output-stream; }
+}
+package wasi:random@0.2.6 {
+    interface random { get-random-u64: func() -> u64; get-random-bytes: func(len: u64) -> list<u8>; }
+}
+package wasi:clocks@0.2.6 {
+    interface monotonic-clock {
+        use wasi:io/poll@0.2.6.{pollable};
+        now: func() -> u64;
+        subscribe-duration: func(when: u64) -> pollable;
+    }
+}
 package wasi:http@0.2.6 { interface types { x: func(); } }
 package caelum:plugin@0.2.0 { interface validator { judge: func(); } interface log { log: func(); } }
 package caelum:plugin@0.1.9 { interface log { log: func(); flush: func(); } }

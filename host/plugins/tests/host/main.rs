@@ -3,4 +3,7 @@
 mod calls;
 mod guests;
 mod harness;
+mod hostile;
 mod loading;
+mod sdk;
+mod wasi;
