@@ -43,6 +43,8 @@ pub struct EngineOptions {
     pub plugins: caelum_plugin_host::Options,
     /// The local machine.
     pub machines: MachineOptions,
+    /// How machines are reached; nothing means that there is the local one only.
+    pub fabric: Option<Arc<dyn Fabric>>,
     /// Labels of the local machine, beside `os`, `arch` and `host`.
     pub labels: BTreeMap<String, String>,
     /// Who claims which port.
@@ -80,6 +82,7 @@ impl EngineOptions {
             components_file: None,
             bundled: Vec::new(),
             machines: MachineOptions::default(),
+            fabric: None,
             labels: BTreeMap::new(),
             port_claims: caelum_machines::probe::PortClaims::none(),
             ports: serde_json::Value::Array(Vec::new()),
@@ -153,7 +156,10 @@ impl Engine {
             })
             .await?
         };
-        let fabric = local_fabric(&options)?;
+        let fabric = match &options.fabric {
+            Some(fabric) => Arc::clone(fabric),
+            None => local_fabric(&options)?,
+        };
         let plugins = Plugins::open(options.plugins.clone(), options.bundled.clone())
             .await
             .map_err(|error| EngineError::internal("failed to open the plugins", error))?;

@@ -276,7 +276,7 @@ impl Engine {
                 .hint("put its file back, or begin anew with the version that is installed")
             })?,
             None => self.0.plugins.find(PluginKind::Pattern, pattern).map_err(|unknown| {
-                let hint = unknown.hint.clone().unwrap_or_else(|| "see list_patterns".to_owned());
+                let hint = unknown.hint.unwrap_or_else(|| "see list_patterns".to_owned());
                 Mistake::new("unknown_pattern", format!("no pattern is called `{pattern}`"))
                     .hint(hint)
             })?,
