@@ -1,31 +1,29 @@
 //! One gate check through the host, with every limit on, beside the bare engine that instantiates the same guest and
 //! calls it: the price of the sandbox. Both in one run, so that the ratio means something on any machine.
 
-#[path = "../tests/host/guests.rs"]
-#[expect(dead_code, reason = "the guests of the tests; one is measured")]
-mod guests;
-
 use std::borrow::Cow;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use caelum_core::clock::Timestamp;
-use caelum_core::evidence::Evidence;
-use caelum_core::id::Digest;
+use caelum_core::evidence::{Evidence, VerdictKind};
+use caelum_core::id::{Digest, MachineId};
 use caelum_core::plugin::PluginKind;
+use caelum_core::task::{OutcomeStatus, Output, TaskOutcome};
 use caelum_core::tree::MapTree;
 use caelum_plugin_host::{BundledPlugin, CallControl, Options, Plugin, Plugins};
 use criterion::{Criterion, criterion_group, criterion_main};
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::runtime::Runtime;
-
-use guests::Guest;
 
 /// The bindings of the bare engine: nothing checked, nothing limited, nothing asynchronous.
 mod bare {
     wasmtime::component::bindgen!({ path: "../../wit", world: "step-validator" });
 }
+
+/// The validator that is asked: a first-party one, written with the sdk like anybody's.
+const VALIDATOR: &str = "command-succeeded";
 
 /// How many pairs of calls the ratio is taken from.
 const PAIRS: usize = 5_000;
@@ -34,13 +32,25 @@ const PAIRS: usize = 5_000;
 const RATIO_MAX: f64 = 1.5;
 
 fn evidence() -> Evidence {
+    let outcome = TaskOutcome {
+        status: OutcomeStatus::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        started_at: Timestamp::EPOCH,
+        ended_at: Timestamp::from_micros(1_000_000),
+        stdout: Output { text: "done\n".to_owned(), total_bytes: 5, truncated: false },
+        stderr: Output::default(),
+        outputs: Map::new(),
+        collected: vec![],
+        failure: None,
+    };
     Evidence {
         execution_id: "e1".parse().expect("an id"),
         step_id: "test".parse().expect("an id"),
         attempt: 1,
         started_at: Timestamp::EPOCH,
         performer: None,
-        outcomes: vec![],
+        outcomes: vec![(MachineId::local(), outcome)],
         probes: vec![],
         reviews: vec![],
         files: vec![],
@@ -56,14 +66,13 @@ struct Hosted {
 }
 
 impl Hosted {
-    fn new(component: &[u8]) -> Self {
+    fn new(component: &'static [u8]) -> Self {
         let runtime = Runtime::new().expect("threads");
-        let guest =
-            BundledPlugin { name: "guest".to_owned(), bytes: Cow::Owned(component.to_vec()) };
+        let guest = BundledPlugin { name: VALIDATOR.to_owned(), bytes: Cow::Borrowed(component) };
         let plugins = runtime
             .block_on(Plugins::open(Options::default(), vec![guest]))
             .expect("the options are legal");
-        let plugin = plugins.find(PluginKind::Validator, "guest").expect("it is served");
+        let plugin = plugins.find(PluginKind::Validator, VALIDATOR).expect("it is served");
         Hosted { runtime, plugins, plugin, evidence: evidence() }
     }
 
@@ -77,7 +86,8 @@ impl Hosted {
             &json!({}),
             CallControl::default(),
         ));
-        black_box(called.outcome.expect("a verdict"));
+        let verdict = black_box(called.outcome.expect("a verdict"));
+        assert_eq!(verdict.kind, VerdictKind::Pass);
     }
 }
 
@@ -92,17 +102,33 @@ impl Bare {
         let engine = wasmtime::Engine::default();
         let component =
             wasmtime::component::Component::from_binary(&engine, component).expect("compiles");
-        let linker = wasmtime::component::Linker::new(&engine);
-        let instance = linker.instantiate_pre(&component).expect("imports nothing");
+        let mut linker = wasmtime::component::Linker::new(&engine);
+        linker.define_unknown_imports_as_traps(&component).expect("this guest calls none of them");
+        let instance = linker.instantiate_pre(&component).expect("everything is there");
         let exports = bare::StepValidatorPre::new(instance).expect("is a validator");
         let given = evidence();
+        let (machine, outcome) = &given.outcomes[0];
+        let output = |output: &Output| bare::exports::caelum::plugin::validator::Output {
+            text: output.text.clone(),
+            total_bytes: output.total_bytes,
+            truncated: output.truncated,
+        };
         let evidence = bare::exports::caelum::plugin::validator::Evidence {
             execution_id: given.execution_id.to_string(),
             step_id: given.step_id.to_string(),
             attempt: given.attempt,
             started_at: given.started_at.to_string(),
             performer: None,
-            outcomes: vec![],
+            outcomes: vec![bare::exports::caelum::plugin::validator::Outcome {
+                machine: machine.to_string(),
+                exit_code: outcome.exit_code,
+                signal: None,
+                timed_out: false,
+                duration_ms: 1_000,
+                stdout: output(&outcome.stdout),
+                stderr: output(&outcome.stderr),
+                outputs: "{}".to_owned(),
+            }],
             probes: vec![],
             reviews: vec![],
             files: vec![],
@@ -124,8 +150,12 @@ impl Bare {
 }
 
 fn gate_check(criterion: &mut Criterion) {
-    let component = Guest::default().validator();
-    let (hosted, bare) = (Hosted::new(&component), Bare::new(&component));
+    let component = caelum_plugin_bundle::bundled()
+        .iter()
+        .find(|plugin| plugin.id == VALIDATOR)
+        .expect("it is bundled")
+        .bytes;
+    let (hosted, bare) = (Hosted::new(component), Bare::new(component));
     let mut group = criterion.benchmark_group("gate check");
     group.bench_function("host", |bencher| bencher.iter(|| hosted.check()));
     group.bench_function("bare wasmtime", |bencher| bencher.iter(|| bare.check()));

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use caelum_core::evidence::Verdict;
 use caelum_core::plugin::{HostReason, PluginFailure, PluginKind};
-use caelum_core::tree::MapTree;
+use caelum_core::tree::{Entry, MapTree, Tree, TreeError};
 use caelum_plugin_host::{CallControl, Called, Limits, Plugin, Plugins, Progress};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -312,4 +312,38 @@ async fn dropping_the_handle_while_a_call_runs_harms_nobody() {
 
     assert!(dropped.load(Ordering::SeqCst));
     assert!(message.ends_with("ran longer than its limit of 200 ms"), "{message}");
+}
+
+/// A tree that tells when nobody holds it any more.
+struct Held(MapTree, #[expect(dead_code, reason = "its drop is what counts")] mpsc::Sender<()>);
+
+impl Tree for Held {
+    fn entries(&self, path: &str, max: usize) -> Result<Vec<Entry>, TreeError> {
+        self.0.entries(path, max)
+    }
+
+    fn metadata(&self, path: &str) -> Result<Entry, TreeError> {
+        self.0.metadata(path)
+    }
+
+    fn read(&self, path: &str, offset: u64, length: usize) -> Result<Vec<u8>, TreeError> {
+        self.0.read(path, offset, length)
+    }
+}
+
+#[tokio::test]
+async fn the_host_may_end_on_a_thread_of_its_own() {
+    let (plugins, plugin) = serving(quick(), Guest::judging(FOR_EVER).validator()).await;
+    let (held, mut dropped) = mpsc::channel::<()>(1);
+    let call = tokio::spawn(async move {
+        let tree = Arc::new(Held(MapTree::new(), held));
+        // The call's task is the last one that holds the host, once this one is gone.
+        judge_with(&plugins, &plugin, tree, &json!({}), CallControl::default()).await;
+    });
+    tokio::task::yield_now().await;
+
+    call.abort();
+
+    let gone = tokio::time::timeout(PATIENCE, dropped.recv()).await;
+    assert_eq!(gone, Ok(None), "the call has ended and took everything with it");
 }
