@@ -12,6 +12,7 @@
 //!
 //! This module knows no retries and judges no output.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::{Pin, pin};
 use std::process::{ExitStatus, Stdio};
@@ -23,7 +24,7 @@ use caelum_core::task::{CommandSpec, OutcomeStatus, TaskFailure, TaskOutcome, Ta
 use cap_std::fs::Dir;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,10 @@ const PIPE_BYTES: usize = 64 * 1024;
 
 /// How long the last words of ended processes are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How often, and how long apart, a program file that is open for writing is tried again.
+const BUSY_TRIES: u32 = 10;
+const BUSY_WAIT: Duration = Duration::from_millis(10);
 
 /// How long a killed program may take to disappear. Longer means that it waits in the kernel, for a dead disk for
 /// example, and nobody can help it.
@@ -225,7 +230,8 @@ impl Runner {
         cancel: &CancellationToken,
     ) -> Result<Ended, TaskFailure> {
         let run = self.runs.begin(&identity.key).map_err(|error| failure::run_file(&error))?;
-        let mut child = Command::new(&prepared.program)
+        let mut command = Command::new(&prepared.program);
+        command
             .arg0(&prepared.name)
             .args(&prepared.args)
             .current_dir(&prepared.cwd)
@@ -237,9 +243,9 @@ impl Runner {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failure::not_started(prepared, &error))?;
+            .kill_on_drop(true);
+        let mut child =
+            spawn(&mut command).await.map_err(|error| failure::not_started(prepared, &error))?;
         let leader = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let leader = leader.expect("a child that nobody waited for has a number");
         if let Err(error) = run.started(leader.as_raw_nonzero().get()) {
@@ -315,6 +321,20 @@ impl Runner {
             }
         }
     }
+}
+
+/// Starts a program. A program file that somebody has open for writing is tried again for a moment: a build that has just
+/// written it may have closed it already, while a child that another thread is starting still holds its copy.
+async fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                sleep(BUSY_WAIT).await
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
 }
 
 /// Both directions of a program's pipes, driven while something else is waited for.

@@ -21,12 +21,18 @@ pub(super) fn client() -> Result<Client, reqwest::Error> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .pool_idle_timeout(IDLE)
-        .user_agent(concat!("caelum-workflow/", env!("CARGO_PKG_VERSION")))
-        .build()
+    let builder = || {
+        Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .pool_idle_timeout(IDLE)
+            .user_agent(concat!("caelum-workflow/", env!("CARGO_PKG_VERSION")))
+    };
+    builder().build().or_else(|error| {
+        // A machine without certificates of authorities can still ask by plain HTTP; by TLS it trusts nobody.
+        tracing::warn!(error = chain(&error), "https probes will fail: no authorities are known");
+        builder().tls_certs_only([]).build()
+    })
 }
 
 pub(super) async fn fetch(

@@ -189,7 +189,7 @@ async fn command_tells_exit_code_and_output() {
 async fn command_that_runs_too_long_is_ended_and_shown() {
     let machine = Machine::new();
     let kind = ProbeKind::Command(shell("echo begun; sleep 1000"));
-    let probe = Probe { name: "p".to_owned(), kind, timeout_ms: 500 };
+    let probe = Probe { name: "p".to_owned(), kind, timeout_ms: 3_000 };
 
     let answer = machine.fabric.probe(&MachineId::local(), &probe).await;
 
@@ -303,4 +303,18 @@ async fn a_machine_that_is_not_known_is_unreachable() {
     let answer = machine.fabric.probe(&"elsewhere".parse().expect("legal"), &probe).await;
 
     assert_eq!(said(&answer), (false, "unreachable"));
+}
+
+/// Runs another test of this file in a process that finds no certificates.
+#[test]
+fn a_machine_without_certificates_still_probes() {
+    let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "probe::http_without_an_answer_says_why"])
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .expect("starts");
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
 }
