@@ -1,7 +1,7 @@
 # Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
 # missing.
 
-.PHONY: demo test lint bench setup
+.PHONY: demo test clients lint bench setup
 
 # Build host and plugins, and run a real workflow on a real component with real gates to its end.
 demo: setup
@@ -11,6 +11,11 @@ demo: setup
 # Everything that is tested, native and through MCP.
 test: setup
 	cargo test --workspace --quiet
+
+# Real MCP clients from the registries (the Inspector, two generations of the Python SDK) against the real server.
+clients: setup
+	@cargo build --quiet --package caelum-workflow
+	@tests/clients/run.sh target/debug/caelum-workflow
 
 # Formatting, lints, documentation, layers, licences.
 lint: setup
