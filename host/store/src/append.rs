@@ -138,6 +138,12 @@ impl Append {
                 Some(TargetRow::of(step, index, state, state.targets.get(index)?))
             })
             .collect();
+        // Before the first attempt there are no rows.
+        let cleared = dirty
+            .new_targets
+            .into_iter()
+            .filter(|step| execution.step(*step).attempt > 1)
+            .collect();
         Ok(Append {
             execution_id: execution.id().clone(),
             expected_len,
@@ -145,7 +151,7 @@ impl Append {
             events: events.into_iter().map(EventRow::of).collect(),
             steps: rows,
             targets,
-            cleared_targets: dirty.new_targets.into_iter().collect(),
+            cleared_targets: cleared,
         })
     }
 

@@ -219,6 +219,7 @@ impl StoreError {
                 StoreError::Corrupt { path, why: error.to_string() }
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                let path = path.parent().map_or_else(|| path.clone(), Path::to_owned);
                 StoreError::Busy { path, pid: None }
             }
             _ => StoreError::Sqlite { path, source: error },

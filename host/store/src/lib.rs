@@ -9,7 +9,7 @@
 //! | `store`, `options`, `error` | the handle, its numbers, its failures |
 //! | `writer`, `checkpoint`, `readers`, `lock` | who touches the file, and when |
 //! | `schema`, `migrations/` | what is in the file |
-//! | `definitions`, `documents` | workflows and their revisions |
+//! | `definitions`, `definition_lists`, `documents` | workflows and their revisions |
 //! | `executions`, `append`, `load`, `measure` | executions: created, moved, loaded, listed |
 //! | `applications`, `plans` | uses of patterns |
 //! | `idempotency`, `settings`, `metrics`, `retention`, `backup`, `stats` | everything else |
@@ -21,6 +21,7 @@ mod applications;
 mod backup;
 mod body;
 mod checkpoint;
+mod definition_lists;
 mod definitions;
 mod documents;
 mod error;
@@ -48,9 +49,8 @@ pub use append::Append;
 pub use applications::{
     ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord,
 };
-pub use definitions::{
-    DefinitionFilter, DefinitionSummary, IfExists, LastExecution, RevisionSummary, Saved,
-};
+pub use definition_lists::{DefinitionFilter, DefinitionSummary, LastExecution, RevisionSummary};
+pub use definitions::{IfExists, Saved};
 pub use documents::StoredDefinition;
 pub use error::{KeyUse, StoreError};
 pub use executions::{ExecutionKind, NewExecution};

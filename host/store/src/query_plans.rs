@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use crate::{StoreOptions, Synchronous};
 use crate::{
-    append, applications, body, definitions, documents, executions, idempotency, load, metrics,
-    plans, retention, schema, settings,
+    append, applications, body, definition_lists, definitions, documents, executions, idempotency,
+    load, metrics, plans, retention, schema, settings,
 };
 
 /// A query, and the index (or primary key) that its plan has to name.
@@ -39,13 +39,13 @@ const HOT: &[(&str, &[&str])] = &[
     (definitions::SELECT_WORKFLOW, &["sqlite_autoindex_workflow_1 (id=?)"]),
     (definitions::SELECT_REVISION, &["PRIMARY KEY (workflow=? AND revision=?)"]),
     (
-        definitions::SELECT_REVISIONS,
+        definition_lists::SELECT_REVISIONS,
         &["sqlite_autoindex_workflow_1 (id=?)", "PRIMARY KEY (workflow=?)"],
     ),
-    (definitions::SELECT_IDS, &["INTEGER PRIMARY KEY (rowid<?)"]),
-    (definitions::LIST_ALL, &["INTEGER PRIMARY KEY (rowid<?)"]),
-    (definitions::LIST_BY_STATUS, &["workflow_by_status (status=? AND rowid<?)"]),
-    (definitions::LIST_BY_PATTERN, &["workflow_by_pattern (pattern=? AND rowid<?)"]),
+    (definition_lists::SELECT_IDS, &["INTEGER PRIMARY KEY (rowid<?)"]),
+    (definition_lists::LIST_ALL, &["INTEGER PRIMARY KEY (rowid<?)"]),
+    (definition_lists::LIST_BY_STATUS, &["workflow_by_status (status=? AND rowid<?)"]),
+    (definition_lists::LIST_BY_PATTERN, &["workflow_by_pattern (pattern=? AND rowid<?)"]),
     (applications::SELECT_APPLICATION, &["sqlite_autoindex_application_1 (id=?)"]),
     (applications::UPDATE_APPLICATION, &["sqlite_autoindex_application_1 (id=?)"]),
     (applications::LIST_ALL, &["INTEGER PRIMARY KEY (rowid<?)"]),

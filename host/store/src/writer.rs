@@ -380,3 +380,6 @@ impl WriterThread {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
