@@ -42,6 +42,7 @@ impl Engine {
         {
             details.push(format!("/parameters_schema: not a JSON Schema: {error}"));
         }
+        details.extend(self.check_plugin_parameters(&definition));
         if !details.is_empty() {
             let count = details.len();
             let message = match count {
@@ -114,6 +115,43 @@ impl Engine {
                 phases: plugin.pinned.phases.clone(),
             })
             .collect()
+    }
+
+    /// Checks parameters against the schemas of the plugins that they are for, as far as no template stands in them.
+    ///
+    /// A plugin checks its parameters itself when it is called; here a mistake is found before anything runs.
+    fn check_plugin_parameters(&self, definition: &WorkflowDefinition) -> Vec<String> {
+        let plugins = self.plugins();
+        let mut details = Vec::new();
+        for (index, step) in definition.steps.iter().enumerate() {
+            let mut uses = vec![
+                ("enforcement_parameters", step.enforcement.as_ref(), &step.enforcement_parameters),
+                ("validation_parameters", step.validation.as_ref(), &step.validation_parameters),
+            ];
+            if let Action::Pattern { pattern, parameters, .. } = &step.action {
+                uses.push(("action/parameters", Some(pattern), parameters));
+            }
+            for (field, name, parameters) in uses {
+                let plugin = name.and_then(|name| {
+                    plugins.plugins.iter().find(|plugin| plugin.pinned.name == *name)
+                });
+                let Some(plugin) = plugin else { continue };
+                let schema = &plugin.description.parameters_schema;
+                let Ok(validator) = jsonschema::validator_for(schema) else { continue };
+                let value = Value::Object(parameters.clone());
+                details.extend(
+                    validator
+                        .iter_errors(&value)
+                        .filter(|error| !has_template(error.instance()))
+                        .map(|error| {
+                            let path = error.instance_path();
+                            let name = &plugin.pinned.name;
+                            format!("/steps/{index}/{field}{path}: {error} (schema of `{name}`)")
+                        }),
+                );
+            }
+        }
+        details
     }
 
     /// Names what is legal and still looks like a mistake.
@@ -254,6 +292,15 @@ impl Engine {
                 .collect(),
             next_cursor: page.next,
         })
+    }
+}
+
+/// Returns whether what a value will be is known only when the step runs.
+fn has_template(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("{{") || text.contains("{%"),
+        Value::Array(items) => items.iter().any(has_template),
+        _ => false,
     }
 }
 

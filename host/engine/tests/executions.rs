@@ -157,6 +157,27 @@ async fn a_gate_fails_is_mended_and_passes_on_retry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_that_a_validator_does_not_take_are_refused_at_creation() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let mut checked = command("check", &[], "true");
+    checked.validation = Some("unit-tests".parse().expect("legal"));
+    checked.validation_parameters =
+        Map::from_iter([("min_tests".to_owned(), json!("many")), ("nothing".to_owned(), json!(1))]);
+
+    let refused =
+        engine.create_workflow(workflow("w", vec![checked.clone()])).await.expect_err("wrong");
+
+    let text = refused.to_string();
+    assert!(text.contains("/steps/0/validation_parameters/min_tests"), "{text}");
+    assert!(text.contains("nothing"), "{text}");
+    let template = json!("{{ parameters.min }}");
+    checked.validation_parameters = Map::from_iter([("min_tests".to_owned(), template)]);
+    engine.create_workflow(workflow("w", vec![checked])).await.expect("known only later");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_by_hand_is_reported_reviewed_and_done() {
     let place = Place::new();
     let engine = place.open().await;
