@@ -1,0 +1,88 @@
+//! Runs over every component of a corpus of real ones: the pattern is at rest after its own plan, and what it does not
+//! mean to change means the same as before.
+//!
+//! The corpus lies outside of the repository; `CAELUM_CORPUS` names its directory. Without it the test says so and
+//! ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use caelum_plugin_syntax::yaml::YamlFile;
+use caelum_sdk::testing::{FakeTarget, check_plan};
+use caelum_sdk::{Context, Risk};
+use health_check::HealthCheck;
+use serde_json::json;
+
+/// Returns every directory that holds something to look at, and all above it.
+fn components(root: &Path) -> BTreeSet<PathBuf> {
+    fn walk(directory: &Path, root: &Path, found: &mut BTreeSet<PathBuf>) {
+        for entry in std::fs::read_dir(directory).expect("can be listed").flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else if name.contains("Dockerfile")
+                || name.ends_with(".yaml")
+                || name.ends_with(".yml")
+            {
+                found.extend(
+                    path.ancestors().skip(1).take_while(|above| *above != root).map(Path::to_owned),
+                );
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(root, root, &mut found);
+    found
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "says that the test did not run, and what it counted")]
+fn every_real_component_converges_and_keeps_its_meaning() {
+    let Some(corpus) = std::env::var_os("CAELUM_CORPUS") else {
+        eprintln!("skipped: CAELUM_CORPUS names no directory with real components");
+        return;
+    };
+    let components = components(Path::new(&corpus));
+    let mut rules: BTreeMap<String, u32> = BTreeMap::new();
+    let (mut safe, mut review) = (0, 0);
+    for directory in &components {
+        let target = FakeTarget::from_directory(directory);
+        let applied = check_plan::<HealthCheck>(&target, json!({}), &Context::default());
+        for finding in applied.before.findings() {
+            *rules.entry(format!("{} {:?}", finding.rule, finding.severity)).or_default() += 1;
+        }
+        safe += applied.plan.edits.iter().filter(|edit| edit.risk == Risk::Safe).count();
+        review += applied.plan.edits.iter().filter(|edit| edit.risk == Risk::Review).count();
+        for path in target.paths() {
+            let (before, after) = (target.text_or_empty(path), applied.target.text_or_empty(path));
+            if before != after && (path.ends_with(".yaml") || path.ends_with(".yml")) {
+                let leaves = |text: &str| YamlFile::parse(text).expect("is YAML").leaves();
+                let kept = leaves(&after);
+                let mut rest = kept.iter();
+                for leaf in leaves(&before) {
+                    let ours = leaf.path.contains("/depends_on")
+                        || leaf.path.contains("/healthcheck/test");
+                    assert!(
+                        ours || rest.any(|other| *other == leaf),
+                        "{}/{path}: {leaf:?} is gone",
+                        directory.display()
+                    );
+                }
+            }
+        }
+    }
+    eprintln!("{} components, {safe} safe edits, {review} for review, {rules:?}", components.len());
+    assert!(safe > 20, "the corpus is not what was expected");
+}
+
+/// What the test needs of a tree whose files may be no text.
+trait TextOrEmpty {
+    fn text_or_empty(&self, path: &str) -> String;
+}
+
+impl TextOrEmpty for FakeTarget {
+    fn text_or_empty(&self, path: &str) -> String {
+        caelum_sdk::Target::read_text(self, path).unwrap_or_default()
+    }
+}
