@@ -152,6 +152,7 @@ impl Engine {
             let (roots, file, data_dir) =
                 (options.roots.clone(), options.components_file.clone(), options.data_dir.clone());
             blocking("opening the components", move || {
+                let file = file.filter(|file| file.exists());
                 Components::open(&roots, file.as_deref(), &data_dir)
             })
             .await?
