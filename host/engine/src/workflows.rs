@@ -19,6 +19,9 @@ use crate::request::{
     CreatedWorkflow, IfExists, Listed, NewWorkflow, PageRequest, TASK_GROUP_PREFIX, WorkflowSummary,
 };
 
+/// How many warnings of one definition are told; more of the same would only fill the reader's context.
+const WARNINGS_MAX: usize = 50;
+
 impl Engine {
     /// Creates a workflow, or the next revision of one. It is on disk when this returns.
     ///
@@ -200,6 +203,11 @@ impl Engine {
                     step.id
                 ));
             }
+        }
+        let left_out = warnings.len().saturating_sub(WARNINGS_MAX);
+        if left_out > 0 {
+            warnings.truncate(WARNINGS_MAX);
+            warnings.push(format!("and {left_out} more warnings"));
         }
         warnings
     }
