@@ -255,6 +255,34 @@ mod tests {
     }
 
     #[test]
+    fn several_edits_replace_parts_of_one_file_together() {
+        let staged = staged(vec![
+            owned(replace("a.txt", b"one two", &[(4, 7, "2")]), Ownership::Block),
+            edit(replace("a.txt", b"one two", &[(0, 3, "1"), (7, 7, "!")])),
+        ])
+        .expect("good");
+
+        let [file] = staged.files() else { panic!("one file: {:?}", staged.files()) };
+        assert_eq!(&*file.after.as_ref().expect("stays").bytes, b"1 2!");
+        assert_eq!(&*file.before.as_ref().expect("was there").bytes, b"one two");
+        assert_eq!(file.ownership, Ownership::Block);
+    }
+
+    #[test]
+    fn each_of_several_edits_of_one_file_is_told_what_is_wrong_with_it() {
+        let problems = problems(vec![
+            edit(replace("a.txt", b"one two", &[(0, 1, "x")])),
+            edit(replace("a.txt", b"one two", &[(6, 9, "x")])),
+            edit(replace("gone", b"x", &[(0, 1, "y")])),
+            edit(replace("gone", b"x", &[(1, 1, "z")])),
+        ]);
+
+        assert_eq!(problems.faults.len(), 1, "{problems}");
+        assert_eq!(problems.faults[0].edit, Some(1));
+        assert_eq!(problems.conflicts.len(), 1, "one file is one conflict: {problems}");
+    }
+
+    #[test]
     fn a_plan_that_changes_nothing_is_empty() {
         let change = replace("a.txt", b"one two", &[(0, 3, "one")]);
 

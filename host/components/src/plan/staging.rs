@@ -16,8 +16,19 @@ pub(super) struct Staging<'a> {
     limits: &'a StageLimits,
     problems: StageProblems,
     files: BTreeMap<String, StagedFile>,
+    /// Files whose parts are replaced, perhaps by several edits; nothing for those that cannot be.
+    replacements: BTreeMap<String, Option<Replacements>>,
     before_bytes: u64,
     provenance: Provenance,
+}
+
+/// What all edits of a plan replace in one file.
+struct Replacements {
+    /// The first of the edits, which is named when the result is too large.
+    index: usize,
+    ownership: Ownership,
+    before: Image,
+    ranges: Vec<Replacement>,
 }
 
 impl<'a> Staging<'a> {
@@ -27,7 +38,15 @@ impl<'a> Staging<'a> {
             problems.faults.push(PlanProblem { edit: None, message });
             Provenance::default()
         });
-        Staging { tree, limits, problems, files: BTreeMap::new(), before_bytes: 0, provenance }
+        Staging {
+            tree,
+            limits,
+            problems,
+            files: BTreeMap::new(),
+            replacements: BTreeMap::new(),
+            before_bytes: 0,
+            provenance,
+        }
     }
 
     /// Works out every file that the edits touch, or everything that is wrong with them.
@@ -37,6 +56,11 @@ impl<'a> Staging<'a> {
     ) -> Result<BTreeMap<String, StagedFile>, StageProblems> {
         for (index, edit) in edits.iter().enumerate() {
             self.edit(index, edit);
+        }
+        for (path, replacements) in std::mem::take(&mut self.replacements) {
+            if let Some(replacements) = replacements {
+                self.replace(&path, replacements);
+            }
         }
         if self.problems == StageProblems::default() { Ok(self.files) } else { Err(self.problems) }
     }
@@ -69,19 +93,20 @@ impl<'a> Staging<'a> {
                 }
             }
             Change::Replace { path, base_sha256, ranges } => {
-                let Some(before) = self.base(index, path, base_sha256) else {
-                    return;
-                };
-                match replaced(path, &before.bytes, ranges) {
-                    Ok(after) => {
-                        if self.fits(index, path, after.len() as u64) {
-                            self.put(path, ownership, Some(before), Some(Image::new(after)), None);
-                        }
-                    }
-                    Err(messages) => {
-                        messages.into_iter().for_each(|message| self.fault(index, message));
-                    }
+                if !self.replacements.contains_key(path) {
+                    let replacements = self.base(index, path, base_sha256).map(|before| {
+                        Replacements { index, ownership, before, ranges: Vec::new() }
+                    });
+                    self.replacements.insert(path.clone(), replacements);
                 }
+                let Some(Some(replacements)) = self.replacements.get_mut(path) else { return };
+                // A file of the user's stays the user's, whoever else replaces parts of it.
+                if ownership == Ownership::Block {
+                    replacements.ownership = ownership;
+                }
+                let faults = range_faults(path, &replacements.before.bytes, ranges);
+                replacements.ranges.extend_from_slice(ranges);
+                faults.into_iter().for_each(|message| self.fault(index, message));
             }
             Change::Delete { path, base_sha256 } => {
                 if let Some(before) = self.base(index, path, base_sha256) {
@@ -96,6 +121,19 @@ impl<'a> Staging<'a> {
                     self.put(destination, ownership, None, Some(image), from);
                 }
             }
+        }
+    }
+
+    /// Replaces the parts of one file, all at once: ranges are those of the file as it was.
+    fn replace(&mut self, path: &str, replacements: Replacements) {
+        let Replacements { index, ownership, before, ranges } = replacements;
+        if self.problems != StageProblems::default() {
+            // Ranges that are wrong cannot be replaced, and nothing will come of the plan.
+            return;
+        }
+        let after = replaced(&before.bytes, &ranges);
+        if self.fits(index, path, after.len() as u64) {
+            self.put(path, ownership, Some(before), Some(Image::new(after)), None);
         }
     }
 
@@ -220,41 +258,37 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// Puts texts where byte ranges were, from the end to the beginning. The ranges do not overlap.
-fn replaced(path: &str, bytes: &[u8], ranges: &[Replacement]) -> Result<Vec<u8>, Vec<String>> {
+/// Says what is wrong with ranges of a file.
+fn range_faults(path: &str, bytes: &[u8], ranges: &[Replacement]) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(vec![format!("`{path}` is not UTF-8 text; its parts cannot be replaced")]);
+        return vec![format!("`{path}` is not UTF-8 text; its parts cannot be replaced")];
     };
     let mut faults = Vec::new();
-    let mut spots = Vec::new();
-    for range in ranges {
-        let (start, end) = (range.start, range.end);
-        if end > bytes.len() as u64 {
+    for Replacement { start, end, .. } in ranges {
+        if *end > bytes.len() as u64 {
             faults.push(format!(
                 "the range {start}..{end} of `{path}` is beyond its {} bytes",
                 bytes.len()
             ));
-            continue;
-        }
-        // They are at most the length of a slice.
-        let (from, to) = (start as usize, end as usize);
-        if !text.is_char_boundary(from) || !text.is_char_boundary(to) {
+        } else if !text.is_char_boundary(*start as usize) || !text.is_char_boundary(*end as usize) {
             faults.push(format!("the range {start}..{end} of `{path}` cuts a character"));
-            continue;
         }
-        spots.push((from, to, range.text.as_str()));
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    spots.sort_unstable_by_key(|(from, to, _)| (*from, *to));
+    faults
+}
+
+/// Puts texts where byte ranges were. The ranges lie in the file and do not overlap.
+fn replaced(bytes: &[u8], ranges: &[Replacement]) -> Vec<u8> {
+    let mut ranges: Vec<&Replacement> = ranges.iter().collect();
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
     let mut result = Vec::with_capacity(bytes.len());
     let mut done = 0;
-    for (from, to, text) in spots {
-        result.extend_from_slice(&bytes[done..from]);
-        result.extend_from_slice(text.as_bytes());
-        done = to;
+    for range in ranges {
+        // They are at most the length of a slice.
+        result.extend_from_slice(&bytes[done..range.start as usize]);
+        result.extend_from_slice(range.text.as_bytes());
+        done = range.end as usize;
     }
     result.extend_from_slice(&bytes[done..]);
-    Ok(result)
+    result
 }
