@@ -12,4 +12,5 @@ pub mod progress;
 pub mod schema;
 pub mod stdio;
 pub mod tool;
+pub mod tools;
 pub mod toolset;

@@ -1,0 +1,291 @@
+//! The numbers that bound something: each with its unit, its range and the option it fills. Defaults are the parts' own.
+
+use std::time::Duration;
+
+use caelum_engine::EngineOptions;
+
+use super::sources::Reader;
+use crate::listen;
+use crate::mcp::toolset;
+
+/// Every limit, with what the operator changed.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Calls of tools.
+    pub calls: toolset::Limits,
+    /// The front door.
+    pub front: listen::Limits,
+    /// The engine's, as they were given.
+    engine: Vec<(usize, u64)>,
+}
+
+/// Where a number goes.
+#[derive(Clone, Copy)]
+enum Place {
+    Calls(fn(&mut toolset::Limits) -> Slot<'_>),
+    Front(fn(&mut listen::Limits) -> Slot<'_>),
+    Engine(fn(&mut EngineOptions) -> Slot<'_>),
+}
+
+/// The option behind a number.
+enum Slot<'a> {
+    Count(&'a mut usize),
+    Large(&'a mut u64),
+    Seconds(&'a mut Duration),
+    Milliseconds(&'a mut Duration),
+    /// A number that two parts share.
+    Both(&'a mut u64, &'a mut usize),
+    BothLarge(&'a mut u64, &'a mut u64),
+}
+
+impl Slot<'_> {
+    fn get(&self) -> u64 {
+        match self {
+            Slot::Count(count) => **count as u64,
+            Slot::Large(number) | Slot::Both(number, _) | Slot::BothLarge(number, _) => **number,
+            Slot::Seconds(span) => span.as_secs(),
+            Slot::Milliseconds(span) => u64::try_from(span.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn set(self, value: u64) {
+        let count = usize::try_from(value).unwrap_or(usize::MAX);
+        match self {
+            Slot::Count(place) => *place = count,
+            Slot::Large(place) => *place = value,
+            Slot::Seconds(place) => *place = Duration::from_secs(value),
+            Slot::Milliseconds(place) => *place = Duration::from_millis(value),
+            Slot::Both(one, other) => {
+                *one = value;
+                *other = count;
+            }
+            Slot::BothLarge(one, other) => {
+                *one = value;
+                *other = value;
+            }
+        }
+    }
+}
+
+/// One limit.
+pub(super) struct Limit {
+    pub(super) key: &'static str,
+    pub(super) min: u64,
+    pub(super) max: u64,
+    pub(super) about: &'static str,
+    place: Place,
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const DAY_S: u64 = 24 * 3600;
+
+const fn limit(
+    key: &'static str,
+    (min, max): (u64, u64),
+    about: &'static str,
+    place: Place,
+) -> Limit {
+    Limit { key, min, max, about, place }
+}
+
+/// Every limit that an operator may change. Raising one costs memory, descriptors or patience, as its words say.
+pub(super) const LIMITS: &[Limit] = &[
+    limit(
+        "calls_max",
+        (1, 100_000),
+        "Tool calls that run at once, over all clients.",
+        Place::Calls(|limits| Slot::Count(&mut limits.calls_max)),
+    ),
+    limit(
+        "calls_per_session_max",
+        (1, 100_000),
+        "Tool calls of one client that run at once.",
+        Place::Calls(|limits| Slot::Count(&mut limits.calls_per_session_max)),
+    ),
+    limit(
+        "call_deadline_s",
+        (1, 3600),
+        "Seconds that a tool call may take, unless its tool waits longer on purpose.",
+        Place::Calls(|limits| Slot::Seconds(&mut limits.call_deadline)),
+    ),
+    limit(
+        "connections_max",
+        (1, 100_000),
+        "Connections that are open at once; each needs a file descriptor.",
+        Place::Front(|limits| Slot::Count(&mut limits.connections_max)),
+    ),
+    limit(
+        "sessions_max",
+        (1, 100_000),
+        "MCP sessions over HTTP that are open at once, about 60 KiB each.",
+        Place::Front(|limits| Slot::Count(&mut limits.sessions_max)),
+    ),
+    limit(
+        "session_idle_s",
+        (1, 7 * DAY_S),
+        "Seconds that an MCP session over HTTP may rest.",
+        Place::Front(|limits| Slot::Seconds(&mut limits.session_idle_timeout)),
+    ),
+    limit(
+        "request_body_max_bytes",
+        (KIB, 256 * MIB),
+        "Bytes of the body of an HTTP request.",
+        Place::Front(|limits| Slot::Count(&mut limits.request_body_max_bytes)),
+    ),
+    limit(
+        "grace_s",
+        (0, 3600),
+        "Seconds that running calls may go on once the server stops.",
+        Place::Front(|limits| Slot::Seconds(&mut limits.grace)),
+    ),
+    limit(
+        "executions_at_once_max",
+        (1, 100_000),
+        "Executions with something under way at once; more wait in order.",
+        Place::Engine(|options| Slot::Count(&mut options.concurrent_executions_max)),
+    ),
+    limit(
+        "executions_open_max",
+        (1, 1_000_000),
+        "Executions that have not ended; more are refused.",
+        Place::Engine(|options| Slot::Count(&mut options.open_executions_max)),
+    ),
+    limit(
+        "steps_max",
+        (1, 10_000),
+        "Steps of one workflow.",
+        Place::Engine(|options| Slot::Count(&mut options.rules.steps_max)),
+    ),
+    limit(
+        "run_timeout_s",
+        (1, 7 * DAY_S),
+        "Seconds that one run of a step on one machine may take, unless the step says otherwise.",
+        Place::Engine(|options| Slot::Seconds(&mut options.default_timeout)),
+    ),
+    limit(
+        "kill_grace_s",
+        (0, 3600),
+        "Seconds that a command may take to end after SIGTERM, before SIGKILL.",
+        Place::Engine(|options| Slot::Seconds(&mut options.grace)),
+    ),
+    limit(
+        "cancel_wait_s",
+        (1, DAY_S),
+        "Seconds that cancelled work may take to report before it counts as lost.",
+        Place::Engine(|options| Slot::Seconds(&mut options.cancel_wait)),
+    ),
+    limit(
+        "tasks_at_once_max",
+        (1, 10_000),
+        "Commands that run at once on this machine; each needs a process and five file descriptors.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.tasks_at_once_max)),
+    ),
+    limit(
+        "probes_at_once_max",
+        (1, 10_000),
+        "Probes that run at once on this machine.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.probes_at_once_max)),
+    ),
+    limit(
+        "output_head_bytes",
+        (KIB, 16 * MIB),
+        "Bytes kept of the beginning of each output of a command.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.output_head_bytes)),
+    ),
+    limit(
+        "output_tail_bytes",
+        (KIB, 16 * MIB),
+        "Bytes kept of the end of each output of a command.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.output_tail_bytes)),
+    ),
+    limit(
+        "plugin_call_ms",
+        (1, 60_000),
+        "Milliseconds that one call of a plugin may take.",
+        Place::Engine(|options| Slot::Milliseconds(&mut options.plugins.limits.call_deadline)),
+    ),
+    limit(
+        "plugin_memory_max_bytes",
+        (MIB, 1024 * MIB),
+        "Bytes of memory of one call of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.memory_bytes_max)),
+    ),
+    limit(
+        "plugin_calls_max",
+        (1, 1_024),
+        "Calls of plugins at the same time; the default is the number of processors.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.calls_max)),
+    ),
+    limit(
+        "plugin_reads_max_bytes",
+        (MIB, 320 * MIB),
+        "Bytes of a component that one call of a plugin may read.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.target_bytes_max)),
+    ),
+    limit(
+        "plan_edits_max",
+        (1, 10_000),
+        "Edits in one plan of a pattern; more is not reviewable.",
+        Place::Engine(|options| {
+            Slot::Both(&mut options.plugins.limits.plan_edits_max, &mut options.plans.edits_max)
+        }),
+    ),
+    limit(
+        "plan_max_bytes",
+        (KIB, 40 * MIB),
+        "Bytes of new text in one plan of a pattern.",
+        Place::Engine(|options| {
+            Slot::BothLarge(
+                &mut options.plugins.limits.plan_bytes_max,
+                &mut options.plans.bytes_max,
+            )
+        }),
+    ),
+    limit(
+        "wal_max_bytes",
+        (4 * MIB, 16 * 1024 * MIB),
+        "Size of the store's write-ahead log at which writing pauses for a checkpoint.",
+        Place::Engine(|options| Slot::Large(&mut options.store.wal_bytes_max)),
+    ),
+];
+
+/// Returns the environment variable of a limit.
+pub(super) fn variable(key: &str) -> String {
+    format!("CAELUM_WORKFLOW_LIMIT_{}", key.to_ascii_uppercase())
+}
+
+/// Returns the default of a limit, as its part has it.
+pub(super) fn default_of(limit: &Limit) -> u64 {
+    match limit.place {
+        Place::Calls(slot) => slot(&mut toolset::Limits::default()).get(),
+        Place::Front(slot) => slot(&mut listen::Limits::default()).get(),
+        Place::Engine(slot) => {
+            slot(&mut EngineOptions::new(Default::default(), Default::default())).get()
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let mut limits = Limits::default();
+        for (index, limit) in LIMITS.iter().enumerate() {
+            let Some(value) = reader.limit(limit) else { continue };
+            match limit.place {
+                Place::Calls(slot) => slot(&mut limits.calls).set(value),
+                Place::Front(slot) => slot(&mut limits.front).set(value),
+                Place::Engine(_) => limits.engine.push((index, value)),
+            }
+        }
+        limits
+    }
+
+    /// Fills in what the operator changed of the engine's limits.
+    pub(super) fn fill(&self, options: &mut EngineOptions) {
+        for (index, value) in &self.engine {
+            if let Place::Engine(slot) = LIMITS[*index].place {
+                slot(options).set(*value);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Layers, faults and the example file.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::*;
+
+struct Place {
+    dir: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+    flags: Flags,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = dir.path().join("home");
+        fs::create_dir(&home).expect("a home");
+        let environment =
+            BTreeMap::from([("HOME".to_owned(), home.to_str().expect("UTF-8").to_owned())]);
+        Self { dir, environment, flags: Flags::default() }
+    }
+
+    fn flag(mut self, key: &'static str, value: &str) -> Self {
+        self.flags.settings.entry(key).or_default().push(value.to_owned());
+        self
+    }
+
+    fn limit(mut self, entry: &str) -> Self {
+        self.flags.limits.push(entry.to_owned());
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn dotenv(self, text: &str) -> Self {
+        fs::write(self.dir.path().join(".env"), text).expect("written");
+        self
+    }
+
+    fn file(mut self, text: &str) -> Self {
+        fs::create_dir_all(self.dir.path().join("etc")).expect("a folder");
+        fs::write(self.dir.path().join("etc/c.toml"), text).expect("written");
+        self.flags.config = Some("etc/c.toml".into());
+        self
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        let path = self.dir.path().to_owned();
+        Config::load(&Sources::of(self.flags.clone(), self.environment.clone(), path))
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let here = self.dir.path().to_str().expect("UTF-8").to_owned();
+        self.load()
+            .expect_err("the configuration is wrong")
+            .problems
+            .iter()
+            .map(|problem| problem.replace(&here, "HERE"))
+            .collect()
+    }
+}
+
+#[test]
+fn without_a_word_everything_has_its_default() {
+    let place = Place::new();
+
+    let config = place.load().unwrap();
+
+    assert_eq!(config.address.to_string(), "127.0.0.1:8113");
+    let data = place.dir.path().join("home/.local/state/caelum-workflow");
+    assert_eq!(config.data_dir, data);
+    assert_eq!(config.pattern_dir, data.join("plugins"));
+    assert_eq!(config.components_file, data.join("components.toml"));
+    assert_eq!(config.roots, [place.dir.path()]);
+    assert!(config.tokens.is_empty() && config.warnings.is_empty());
+    assert!(!config.read_only && !config.allow_unauthenticated);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_dotenv_over_the_file() {
+    let port = "CAELUM_WORKFLOW_ORCHESTRATION_PORT";
+    let file = Place::new().file("port = 1001");
+    let dotenv = Place::new().file("port = 1001").dotenv(&format!("{port}=1002\n"));
+    let environment =
+        Place::new().file("port = 1001").dotenv(&format!("{port}=1002\n")).variable(port, "1003");
+    let flag = Place::new()
+        .file("port = 1001")
+        .dotenv(&format!("{port}=1002\n"))
+        .variable(port, "1003")
+        .flag("port", "1004");
+
+    let ports: Vec<u16> = [file, dotenv, environment, flag]
+        .iter()
+        .map(|place| place.load().unwrap().address.port())
+        .collect();
+
+    assert_eq!(ports, [1001, 1002, 1003, 1004]);
+}
+
+#[test]
+fn limits_come_from_every_layer_and_reach_the_parts() {
+    let place = Place::new()
+        .file("[limits]\ncalls_max = 10\nplan_edits_max = 7\nkill_grace_s = 0")
+        .variable("CAELUM_WORKFLOW_LIMIT_CONNECTIONS_MAX", "20")
+        .limit("plugin_call_ms=1_500");
+
+    let config = place.load().unwrap();
+
+    let engine = config.engine();
+    assert_eq!(config.calls().calls_max, 10);
+    assert_eq!(config.front().connections_max, 20);
+    assert_eq!((engine.plugins.limits.plan_edits_max, engine.plans.edits_max), (7, 7));
+    assert_eq!(engine.plugins.limits.call_deadline.as_millis(), 1_500);
+    assert_eq!(engine.grace.as_secs(), 0);
+}
+
+#[test]
+fn paths_begin_where_they_were_said() {
+    let place = Place::new()
+        .file("data_dir = \"data\"\nroots = [\"a\", \"~/b\"]\ncomponents_file = \"/abs.toml\"")
+        .flag("pattern_dir", "plugins");
+
+    let config = place.load().unwrap();
+
+    let here = place.dir.path();
+    assert_eq!(config.data_dir, here.join("etc/data"));
+    assert_eq!(config.roots, [here.join("etc/a"), here.join("home/b")]);
+    assert_eq!(config.components_file.to_str(), Some("/abs.toml"));
+    assert_eq!(config.pattern_dir, here.join("plugins"));
+}
+
+#[test]
+fn every_fault_of_every_layer_is_named_at_once() {
+    let place = Place::new()
+        .file("prot = 1\nread_only = \"perhaps\"\nroots = \"x\"\nhost = [1]\n[limits]\ncalls = 1\nsteps_max = 10001")
+        .variable("CAELUM_WORKFLOW_ORCHESTRATION_PORT", "70000")
+        .variable("CAELUM_WORKFLOW_TOKEN", "hunter2")
+        .flag("log", "caelum=loud")
+        .limit("calls_mx=1")
+        .limit("what");
+
+    let problems = place.problems();
+
+    for expected in [
+        "`HERE/etc/c.toml`: unknown key `prot`; did you mean `port`?",
+        "`HERE/etc/c.toml`: unknown limit `limits.calls`; did you mean `calls_max`",
+        "--limit: unknown limit `calls_mx`; did you mean `calls_max`?",
+        "--limit: `what` is no limit; expected NAME=VALUE",
+        "`host` in `HERE/etc/c.toml`: found a list, expected one value",
+        "the environment variable `CAELUM_WORKFLOW_ORCHESTRATION_PORT`: found `70000`, expected a port",
+        "the environment variable `CAELUM_WORKFLOW_TOKEN`: the token has 7 characters, expected at least 24",
+        "`limits.steps_max` in `HERE/etc/c.toml`: found `10001`, expected a whole number from 1 to 10000",
+        "`read_only` in `HERE/etc/c.toml`: found `perhaps`, expected true or false",
+        "--log: found `caelum=loud`,",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(expected)),
+            "{expected} is not in {problems:#?}"
+        );
+    }
+    assert_eq!(problems.len(), 10, "{problems:#?}");
+    assert!(!problems.join("").contains("hunter2"));
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_a_fault_and_the_usual_one_need_not_be() {
+    let mut place = Place::new();
+    place.flags.config = Some("gone.toml".into());
+
+    let problems = place.problems();
+
+    assert!(problems[0].starts_with("the file `HERE/gone.toml` cannot be read"), "{problems:?}");
+}
+
+#[test]
+fn the_usual_file_is_read_where_it_lies() {
+    let place = Place::new();
+    let folder = place.dir.path().join("home/.config/caelum-workflow");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.toml"), "port = 0").unwrap();
+
+    assert_eq!(place.load().unwrap().address.port(), 0);
+}
+
+#[test]
+fn a_slip_in_a_variable_is_noticed_and_foreign_lines_of_dotenv_are_skipped() {
+    let place = Place::new()
+        .variable("CAELUM_WORKFLOW_DATADIR", "/x")
+        .dotenv("OTHER=1\nthis is no line\nCAELUM_WORKFLOW_READ_ONLY=true\n");
+
+    let config = place.load().unwrap();
+
+    assert!(config.read_only);
+    let warnings = config.warnings.join("\n");
+    assert!(
+        warnings.contains(
+            "`CAELUM_WORKFLOW_DATADIR` is not one of ours; did you mean `CAELUM_WORKFLOW_DATA_DIR`?"
+        ),
+        "{warnings}"
+    );
+    assert!(warnings.contains("a line of `") && !warnings.contains("OTHER"), "{warnings}");
+}
+
+#[test]
+fn tokens_are_kept_with_what_they_allow() {
+    let place = Place::new()
+        .variable("CAELUM_WORKFLOW_TOKEN", "admin-admin-admin-admin-")
+        .variable("CAELUM_WORKFLOW_READ_TOKEN", "reader-reader-reader-reader");
+
+    let config = place.load().unwrap();
+
+    let scopes: Vec<Scope> = config.tokens.iter().map(|(_, scope)| *scope).collect();
+    assert_eq!(scopes, [Scope::Admin, Scope::Read]);
+    assert!(!format!("{config:?}").contains("admin-admin"));
+}
+
+#[test]
+fn the_example_file_is_the_one_in_the_repository_and_parses_with_every_line_in_force() {
+    let example = example();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.example.toml");
+
+    assert_eq!(
+        fs::read_to_string(&kept).unwrap_or_default(),
+        example,
+        "the tables changed: run `caelum-workflow config --example > docs/config.example.toml`"
+    );
+    let in_force: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if setting.starts_with(|first: char| first.is_ascii_lowercase()) => {
+                setting
+            }
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let place = Place::new().file(&in_force);
+    let config = place.load().unwrap();
+    assert_eq!(config.address.to_string(), "127.0.0.1:8113");
+}

@@ -1,0 +1,228 @@
+//! `export_workflow_data`: a workflow with its executions, as data to keep or to read.
+
+mod lines;
+mod pages;
+
+use caelum_engine::report::Export;
+use caelum_engine::request::Snapshot;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::super::error::ToolError;
+use super::super::tool::{Annotations, Answer, Tool, tool};
+use super::Tools;
+use super::answer::{ANSWER_AIM_BYTES, json_bytes};
+use super::failure::refuse;
+use crate::document::WorkflowDocument;
+
+pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
+    let exporting = tools.clone();
+    vec![tool(
+        "export_workflow_data",
+        "Export a workflow",
+        Annotations::READS,
+        move |_, arguments| export(exporting.clone(), arguments),
+    )]
+}
+
+/// What an export is written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// The definition and its executions with their events; imports back to the same definition.
+    #[default]
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// The events of its executions, one JSON object a line.
+    Ndjson,
+    /// The steps of its executions, one row each.
+    Csv,
+    /// A page for people.
+    Markdown,
+    /// The graph of its steps as a Mermaid flow chart, with the state of the last execution.
+    Mermaid,
+    /// The last executions as JUnit XML: a suite each, a case for each step.
+    Junit,
+}
+
+impl ExportFormat {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
+            Self::Markdown => "text/markdown",
+            Self::Mermaid => "text/vnd.mermaid",
+            Self::Junit => "application/xml",
+        }
+    }
+}
+
+/// Exports a workflow's definition and its executions, for backup or analysis. A long export comes in parts: when
+/// `next_offset` is there, call again with it as `offset` and put the parts together.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExportWorkflowData {
+    /// The workflow's id.
+    #[schemars(example = &"active-port-management-v1")]
+    workflow_id: String,
+    /// What to write it in; `json` when left out.
+    #[serde(default)]
+    format: Option<ExportFormat>,
+    /// Whether executions are part of it; true when left out. The formats about executions are empty without.
+    #[serde(default)]
+    include_executions: Option<bool>,
+    /// Where to go on, in bytes; 0 when left out.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    offset: Option<usize>,
+}
+
+/// An export, or a part of one.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ExportView {
+    /// The workflow's id.
+    pub workflow_id: String,
+    /// The newest revision, which is what is exported.
+    pub revision: u32,
+    /// What it is written in.
+    pub format: ExportFormat,
+    /// Its media type.
+    pub media_type: String,
+    /// How many executions are part of it.
+    pub executions: usize,
+    /// Whether there are older executions that are not.
+    pub executions_omitted: bool,
+    /// The text, or this part of it.
+    pub data: String,
+    /// How many bytes the whole text has.
+    pub total_bytes: usize,
+    /// Where the next part begins; missing in the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_offset: Option<usize>,
+}
+
+impl Answer for ExportView {
+    fn text(&self) -> String {
+        match self.next_offset {
+            None => self.data.clone(),
+            Some(next) => format!(
+                "{}\n(bytes up to {next} of {}; call again with offset: {next})",
+                self.data, self.total_bytes
+            ),
+        }
+    }
+}
+
+async fn export(tools: Tools, arguments: ExportWorkflowData) -> Result<ExportView, ToolError> {
+    let include = arguments.include_executions.unwrap_or(true);
+    let export = tools.engine.export(&arguments.workflow_id, include).await.map_err(refuse)?;
+    let format = arguments.format.unwrap_or_default();
+    let now = tools.engine.now();
+    let text = write(&export, format, now)?;
+    let (data, next_offset) = part(&text, arguments.offset.unwrap_or(0));
+    Ok(ExportView {
+        workflow_id: export.definition.workflow_id.to_string(),
+        revision: export.definition.revision,
+        format,
+        media_type: format.media_type().to_owned(),
+        executions: export.executions.len(),
+        executions_omitted: export.truncated,
+        data,
+        total_bytes: text.len(),
+        next_offset,
+    })
+}
+
+fn write(
+    export: &Export,
+    format: ExportFormat,
+    now: caelum_core::clock::Timestamp,
+) -> Result<String, ToolError> {
+    let failed = |error| ToolError::internal("write the export", error);
+    Ok(match format {
+        ExportFormat::Json => document(export, now)?.to_json(),
+        ExportFormat::Yaml => {
+            document(export, now)?.to_yaml().map_err(|error| failed(error.to_string()))?
+        }
+        ExportFormat::Ndjson => lines::ndjson(export),
+        ExportFormat::Csv => lines::csv(export),
+        ExportFormat::Markdown => pages::markdown(export),
+        ExportFormat::Mermaid => pages::mermaid(export),
+        ExportFormat::Junit => pages::junit(export),
+    })
+}
+
+/// Returns the document of the definition, with its executions and their events along.
+fn document(
+    export: &Export,
+    now: caelum_core::clock::Timestamp,
+) -> Result<WorkflowDocument, ToolError> {
+    let mut document = WorkflowDocument::of(&export.definition);
+    for (execution, events) in &export.executions {
+        let snapshot = Snapshot { execution: std::sync::Arc::clone(execution), at: now };
+        let mut whole = match serde_json::to_value(super::status::whole(&snapshot)) {
+            Ok(Value::Object(whole)) => whole,
+            Ok(_) => Map::new(),
+            Err(error) => return Err(ToolError::internal("write an execution", error)),
+        };
+        // What to do next is no part of the record.
+        whole.remove("poll_after_ms");
+        whole.insert("events".to_owned(), json!(events));
+        document.executions.push(whole);
+    }
+    Ok(document)
+}
+
+/// Cuts a part that fits a client out of a text, from `offset` on.
+fn part(text: &str, offset: usize) -> (String, Option<usize>) {
+    let mut start = offset.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut length = ANSWER_AIM_BYTES - 1_024;
+    loop {
+        let mut end = (start + length).min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let part = &text[start..end];
+        // As a JSON string it is longer: quotes and line feeds are escaped.
+        if json_bytes(&part) <= ANSWER_AIM_BYTES - 512 {
+            return (part.to_owned(), (end < text.len()).then_some(end));
+        }
+        length = length * 3 / 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_put_together_are_the_whole_text() {
+        let text = "{\"ä\": \"\\n\"}\n".repeat(30_000);
+
+        let mut whole = String::new();
+        let mut offset = Some(0);
+        let mut parts = 0;
+        while let Some(from) = offset {
+            let (data, next) = part(&text, from);
+            assert!(json_bytes(&data) <= ANSWER_AIM_BYTES);
+            whole.push_str(&data);
+            offset = next;
+            parts += 1;
+        }
+
+        assert_eq!(whole, text);
+        assert!(parts > 3, "{parts}");
+    }
+
+    #[test]
+    fn an_offset_behind_the_end_gives_nothing() {
+        assert_eq!(part("abc", 99), (String::new(), None));
+    }
+}
