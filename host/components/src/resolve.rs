@@ -263,7 +263,16 @@ fn open_root(path: &Path) -> io::Result<Root> {
 }
 
 fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    // A name that no file system takes is nobody's, and links that lead in a circle lead nowhere.
+    let is_a_circle = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    is_a_circle
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::InvalidInput
+        )
 }
 
 fn unreadable(target: &str, source: io::Error) -> ComponentsError {
@@ -365,7 +374,9 @@ mod tests {
         );
         let gone = components.resolve("gone").expect_err("not there").to_string();
         assert!(gone.contains("the name is registered for"), "{gone}");
-        for target in ["", "a\0b", "nowhere", "file/x"] {
+        std::os::unix::fs::symlink("circle", root.join("circle")).expect("makes a link");
+        let long = "x".repeat(10_000);
+        for target in ["", "a\0b", "nowhere", "file/x", "circle", &long] {
             let error = components.resolve(target).expect_err(target);
             assert!(matches!(error, ComponentsError::Unknown { .. }), "{target}: {error}");
         }
