@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use self::problem::Describer;
 use super::error::ToolError;
-use super::schema::drop_absent;
+use super::schema::{drop_absent, whole_numbers};
 
 /// A tool's compiled argument schema.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ impl Arguments {
     ) -> Result<Map<String, Value>, ToolError> {
         let mut value = Value::Object(arguments);
         drop_absent(&self.schema, &mut value);
+        whole_numbers(&self.schema, &mut value);
         let problems = self.problems(&value);
         if problems.is_empty() {
             return Ok(match value {

@@ -8,6 +8,11 @@ use std::fmt;
 /// How many single problems one error lists before it counts the rest; more would only fill the reader's context.
 pub const PROBLEMS_SHOWN_MAX: usize = 50;
 
+/// How many characters of a message or a hint are shown, and of one problem: what a caller sent comes back in them, and
+/// may be as long as a request.
+const MESSAGE_CHARS_MAX: usize = 2_000;
+const PROBLEM_CHARS_MAX: usize = 500;
+
 /// Whose fault an error is; the three origins are kept apart to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -122,12 +127,14 @@ impl ToolError {
         self.parts.fault
     }
 
-    /// Returns the text a caller reads: code and message, one line for each problem, the hint, the next call.
+    /// Returns the text a caller reads: code and message, one line for each problem, the hint, the next call. Nothing in
+    /// it makes a terminal or a reader believe what is not there, whatever the caller had sent.
     pub fn text(&self) -> String {
-        let mut text = format!("{}: {}", self.parts.code, self.parts.message);
+        let message = harmless(&self.parts.message, MESSAGE_CHARS_MAX);
+        let mut text = format!("{}: {message}", self.parts.code);
         for problem in self.parts.problems.iter().take(PROBLEMS_SHOWN_MAX) {
             text.push_str("\n- ");
-            text.push_str(problem);
+            text.push_str(&harmless(problem, PROBLEM_CHARS_MAX));
         }
         if self.parts.problems.len() > PROBLEMS_SHOWN_MAX {
             text.push_str(&format!(
@@ -137,11 +144,11 @@ impl ToolError {
         }
         if let Some(hint) = &self.parts.hint {
             text.push_str("\nhint: ");
-            text.push_str(hint);
+            text.push_str(&harmless(hint, MESSAGE_CHARS_MAX));
         }
         if let Some(call) = &self.parts.next_call {
             text.push_str("\nnext: ");
-            text.push_str(call);
+            text.push_str(&harmless(call, MESSAGE_CHARS_MAX));
         }
         text
     }
@@ -176,6 +183,25 @@ impl Error for ToolError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.parts.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
+}
+
+/// Writes control characters and marks that turn the direction of text as escapes, and cuts what is too long. Line feeds
+/// stay.
+fn harmless(text: &str, chars_max: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(4 * chars_max));
+    for (count, char) in text.chars().enumerate() {
+        if count == chars_max {
+            shown.push('…');
+            break;
+        }
+        let turns = matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || (char.is_control() && char != '\n') {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }
 
 /// Returns up to three of `known` that are close to `wanted`, nearest first.
@@ -238,6 +264,21 @@ mod tests {
             ToolError::new("invalid_arguments", "many").problems((0..60).map(|n| n.to_string()));
 
         assert!(error.text().ends_with("- 49\n- and 10 more"), "{}", error.text());
+    }
+
+    #[test]
+    fn what_a_caller_sent_comes_back_harmless_and_short() {
+        let sent = format!("no workflow `\u{1b}[2J\u{202e}\u{0}{}`", "x".repeat(100_000));
+        let error = ToolError::new("unknown_workflow", sent).problem("y\r".repeat(1_000));
+
+        let text = error.text();
+
+        assert!(
+            text.starts_with("unknown_workflow: no workflow `\\u{1b}[2J\\u{202e}\\u{0}xxx"),
+            "{text}"
+        );
+        assert!(text.contains("\n- y\\ry\\r") && text.ends_with('…'), "{text}");
+        assert!(text.len() < 4_000, "{}", text.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod absent;
 mod objections;
+mod whole;
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::absent::drop_absent;
 pub use self::objections::objections;
+pub use self::whole::whole_numbers;
 
 /// The formats JSON Schema 2020-12 defines and clients know; the others (`uint32`, `double`) are Rust's own.
 const KNOWN_FORMATS: &[&str] = &[
@@ -80,6 +82,23 @@ pub fn portable(mut schema: Value, direction: Direction) -> Value {
     schema
 }
 
+/// The largest whole number that every JSON reader holds exactly: 2^53 - 1 (RFC 8259, section 6).
+const WHOLE_MAX: i64 = 9_007_199_254_740_991;
+
+/// Says in the portable keywords what a number format of Rust says: what does not fit the type is then refused by the
+/// name of the argument, with the range.
+fn bound(object: &mut Map<String, Value>, format: &str) {
+    let (min, max) = match format {
+        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        "uint32" => (0, i64::from(u32::MAX)),
+        "int" | "int64" => (-WHOLE_MAX, WHOLE_MAX),
+        "uint" | "uint64" => (0, WHOLE_MAX),
+        _ => return,
+    };
+    object.entry("minimum").or_insert_with(|| json!(min));
+    object.entry("maximum").or_insert_with(|| json!(max));
+}
+
 struct Rewriter {
     definitions: Map<String, Value>,
     direction: Direction,
@@ -108,7 +127,11 @@ impl Rewriter {
         if let Some(Value::String(format)) = object.get("format")
             && !KNOWN_FORMATS.contains(&format.as_str())
         {
+            let format = format.clone();
             object.remove("format");
+            if self.direction == Direction::Input {
+                bound(&mut object, &format);
+            }
         }
         if let Some(Value::String(description)) = object.get_mut("description") {
             *description = unwrap_lines(description);
@@ -424,7 +447,10 @@ mod tests {
             schema["properties"]["workflow_id"]["description"],
             "The workflow's id, in kebab case."
         );
-        assert_eq!(schema["properties"]["limit"]["type"], "integer");
+        assert_eq!(
+            schema["properties"]["limit"],
+            json!({"description": "How many at most.", "type": "integer", "minimum": 0, "maximum": u32::MAX})
+        );
         assert_eq!(schema["properties"]["place"]["properties"]["machine"]["type"], "string");
         assert_eq!(schema["properties"]["place"]["additionalProperties"], json!(false));
     }
