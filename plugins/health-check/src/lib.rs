@@ -16,8 +16,8 @@ mod waiting;
 
 use caelum_plugin_component::{Inventory, Scope, at_position};
 use caelum_sdk::{
-    About, Assessment, Context, Finding, NextStep, Pattern, Plan, PluginError, Rule, Severity,
-    Target, assess,
+    About, Applicability, Assessment, Context, Finding, NextStep, Pattern, Plan, PluginError, Rule,
+    Severity, Target, assess,
 };
 
 pub use parameters::{Parameters, TargetKind, Tool};
@@ -168,7 +168,15 @@ fn assessment(proposals: &Proposals, scope: &Scope) -> Assessment {
         let findings = proposals.of(rule).map(|proposal| scope.weigh(proposal.finding.clone()));
         assessment.record(rule.id, findings.collect::<Vec<Finding>>());
     }
-    assessment
+    let answerable = HealthCheck::RULES.iter().any(|rule| {
+        proposals.of(rule).any(|proposal| {
+            proposal.change.is_some() && !scope.accepts(rule.id, proposal.finding.path())
+        })
+    });
+    assessment.with_applicability(match answerable {
+        true => Applicability::Applicable,
+        false => Applicability::AlreadyApplied,
+    })
 }
 
 /// Turns the proposals whose findings are wanted into edits, sorted as the contract asks.
