@@ -69,7 +69,6 @@ impl Home {
         for folder in [home.root(), home.path().join("home"), home.path().join("tmp")] {
             fs::create_dir(folder).expect("a folder in a new directory can be made");
         }
-        home.seed_cache();
         home
     }
 
@@ -114,6 +113,7 @@ impl Home {
             .env("LANG", "C.UTF-8")
             .env("NO_COLOR", "1")
             .env("CAELUM_WORKFLOW_DATA_DIR", self.data())
+            .env("CAELUM_WORKFLOW_CACHE_DIR", shared_cache())
             .stdin(Stdio::null());
         command
     }
@@ -137,7 +137,6 @@ impl Home {
             tokio::process::Command::from(std::mem::replace(command, Command::new("true")));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let output = soon("a program to end", command.output()).await.expect("the program starts");
-        self.keep_cache();
         Finished {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -154,9 +153,7 @@ impl Home {
     pub async fn serve_with(&self, args: &[&str]) -> Server {
         let mut command = self.command();
         command.arg("serve").args(["--port", "0"]).args(args);
-        let server = Server::start(command).await;
-        self.keep_cache();
-        server
+        Server::start(command).await
     }
 
     /// Starts the server on standard input and output, and connects to it.
@@ -165,52 +162,11 @@ impl Home {
         command.args(["serve", "--stdio"]);
         Client::over_stdio(command, era).await
     }
-
-    /// Puts plugins that an earlier test has compiled where this home looks for them: compiling them anew for every
-    /// test would take longer than all tests together.
-    fn seed_cache(&self) {
-        copy_missing(&shared_cache(), &self.data().join("plugin-cache"));
-    }
-
-    /// Keeps what was compiled here for the tests to come.
-    fn keep_cache(&self) {
-        copy_missing(&self.data().join("plugin-cache"), &shared_cache());
-    }
 }
 
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.keep_cache();
-    }
-}
-
-/// Returns the folder of compiled plugins that all tests share, beside the test programs. Entries are named by content,
-/// so that none is ever wrong.
+/// Returns the folder of compiled plugins that all tests share, beside the test programs: compiling them anew for every
+/// test would take longer than all tests together. Entries are named by content, so that none is ever wrong.
 fn shared_cache() -> PathBuf {
     let test = std::env::current_exe().expect("a running test knows its own path");
     test.parent().expect("a file lies in a folder").join("journeys-plugin-cache")
-}
-
-/// Copies the files that are missing. Another test may do the same at the same moment: each copy arrives whole, by a
-/// rename.
-fn copy_missing(from: &Path, to: &Path) {
-    use std::os::unix::fs::DirBuilderExt;
-
-    let Ok(entries) = fs::read_dir(from) else { return };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
-    made.expect("a folder for compiled plugins can be made");
-    for entry in entries.flatten() {
-        let (name, target) = (entry.file_name(), to.join(entry.file_name()));
-        let whole = ["cwasm", "sum", "json"]
-            .iter()
-            .any(|known| Path::new(&name).extension().is_some_and(|found| found == *known));
-        if !whole || target.exists() {
-            continue;
-        }
-        let temporary = tempfile::NamedTempFile::new_in(to).expect("a temporary file can be made");
-        // The file may be gone again: then there is nothing to keep.
-        if fs::copy(entry.path(), temporary.path()).is_ok() {
-            temporary.persist(&target).expect("a file can be renamed in its folder");
-        }
-    }
 }
