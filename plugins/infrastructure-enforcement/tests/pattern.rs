@@ -344,7 +344,7 @@ fn ticks_of_people_stay() {
         .replace("- [ ] Everybody who works", "- [x] Everybody who works");
     let ours = format!("Notes of the team.\r\n{checklist}\nMore notes");
     let changed = once
-        .file("caelum-checklist.md", ours.clone())
+        .file("caelum-checklist.md", ours)
         .file("Makefile", "up:\n\tsh .caelum/preflight.sh && docker compose up\n");
     let again = applied(&changed);
     let after = again.target.text("caelum-checklist.md");
