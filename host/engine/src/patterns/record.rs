@@ -1,18 +1,95 @@
-//! Twins of an application: as the engine answers it, and as the store keeps it.
+//! Applications as they are kept: the twin of what the engine answers, storing, finding again, and what a crash left.
 
 use std::collections::BTreeMap;
 
 use caelum_components::StagedPlan;
-use caelum_core::pattern::{Edit, Risk};
-use caelum_store::{ApplicationRecord, ExecutionLink, FileChange, FileRecord};
+use caelum_core::id::ApplicationId;
+use caelum_core::pattern::{ApplicationStatus, Edit, Risk};
+use caelum_store::{ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord};
+use serde_json::{Value, json};
 
+use crate::engine::Engine;
+use crate::error::{EngineError, Mistake};
+use crate::executions::stored;
+use crate::idempotency::Keyed;
 use crate::request::{Application, NewApplication};
+
+impl Engine {
+    pub(super) async fn record(
+        &self,
+        application: Application,
+        files: Vec<FileRecord>,
+        new: &NewApplication,
+        keyed: Option<Keyed>,
+    ) -> Result<Application, EngineError> {
+        let record = to_record(&application, files, new);
+        let answer = json!({"application_id": application.application_id.as_str()});
+        let entry = keyed.as_ref().map(|keyed| keyed.entry(answer, application.applied_at));
+        match self.0.store.save_application(&record, entry).await {
+            Ok(()) => Ok(application),
+            Err(error) => {
+                let answer = self.raced(keyed.as_ref(), error)?;
+                self.applied_before(&answer).await
+            }
+        }
+    }
+
+    pub(super) async fn applied_before(&self, answer: &Value) -> Result<Application, EngineError> {
+        let id = answer.get("application_id").and_then(Value::as_str).unwrap_or_default();
+        self.application(id).await
+    }
+
+    /// Returns a recorded use of a pattern.
+    ///
+    /// # Errors
+    ///
+    /// None of that name.
+    pub async fn application(&self, id: &str) -> Result<Application, EngineError> {
+        let unknown =
+            || Mistake::new("unknown_application", format!("there is no application `{id}`"));
+        let id: ApplicationId = id.parse().map_err(|_| unknown())?;
+        let record = self.0.store.application(&id).await.map_err(stored)?.ok_or_else(unknown)?;
+        Ok(from_record(record))
+    }
+
+    /// Settles applications that were being written when the server died: the journal knows whether they are on disk.
+    pub(crate) async fn settle_applications(&self) -> Result<(), EngineError> {
+        let filter = ApplicationFilter {
+            status: Some(ApplicationStatus::Applying),
+            ..ApplicationFilter::default()
+        };
+        loop {
+            let page = self
+                .0
+                .store
+                .list_applications(&filter, &caelum_store::PageRequest::first(100))
+                .await
+                .map_err(stored)?;
+            if page.items.is_empty() {
+                return Ok(());
+            }
+            for record in page.items {
+                let status = if self.0.components.is_applied(&record.id) {
+                    ApplicationStatus::Applied
+                } else {
+                    ApplicationStatus::Conflict
+                };
+                tracing::warn!(application = %record.id, status = status.as_str(), "settled after a crash");
+                self.0
+                    .store
+                    .update_application_status(&record.id, status, self.now())
+                    .await
+                    .map_err(stored)?;
+            }
+        }
+    }
+}
 
 /// How a kept line about a withheld edit begins.
 const WITHHELD: &str = "withheld ";
 
 /// Builds what is kept of an application.
-pub(crate) fn to_record(
+pub(super) fn to_record(
     application: &Application,
     files: Vec<FileRecord>,
     new: &NewApplication,
@@ -46,7 +123,7 @@ pub(crate) fn to_record(
 }
 
 /// Builds an application from what was kept of it.
-pub(crate) fn from_record(record: ApplicationRecord) -> Application {
+pub(super) fn from_record(record: ApplicationRecord) -> Application {
     let (withheld, problems): (Vec<String>, Vec<String>) =
         record.validation_results.into_iter().partition(|line| line.starts_with(WITHHELD));
     Application {
@@ -75,7 +152,7 @@ pub(crate) fn from_record(record: ApplicationRecord) -> Application {
 }
 
 /// Returns how much care each path of a plan needs: the most of all its edits.
-pub(crate) fn risks(edits: &[Edit]) -> BTreeMap<String, Risk> {
+pub(super) fn risks(edits: &[Edit]) -> BTreeMap<String, Risk> {
     let mut risks = BTreeMap::new();
     for edit in edits {
         for path in edit.change.paths() {
@@ -89,7 +166,7 @@ pub(crate) fn risks(edits: &[Edit]) -> BTreeMap<String, Risk> {
 }
 
 /// Returns what becomes of each file of a staged plan.
-pub(crate) fn files(staged: &StagedPlan, risks: &BTreeMap<String, Risk>) -> Vec<FileRecord> {
+pub(super) fn files(staged: &StagedPlan, risks: &BTreeMap<String, Risk>) -> Vec<FileRecord> {
     staged
         .files()
         .iter()
