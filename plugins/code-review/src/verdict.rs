@@ -117,14 +117,18 @@ fn counted(ballot: &Ballot, found: &Found) -> String {
     }
     if let Some(analysis) = &found.analysis {
         let (results, runs) = (analysis.results, analysis.runs);
-        parts.push(format!("{runs} analyses with {results} results, none of which fails the gate"));
+        let analyses = if runs == 1 { "1 analysis".to_owned() } else { format!("{runs} analyses") };
+        let results =
+            if results == 1 { "1 result".to_owned() } else { format!("{results} results") };
+        parts.push(format!("{analyses} with {results}, none of which fails the gate"));
     }
     if !found.diffs.is_empty() {
         let sum =
             |count: fn(&Diff) -> u64| found.diffs.iter().map(|(_, diff)| count(diff)).sum::<u64>();
         let (files, added, removed) =
             (sum(|diff| diff.files), sum(|diff| diff.added), sum(|diff| diff.removed));
-        parts.push(format!("a diff of {files} files (+{added} -{removed})"));
+        let noun = if files == 1 { "file" } else { "files" };
+        parts.push(format!("a diff of {files} {noun} (+{added} -{removed})"));
     }
     parts.join("; ")
 }

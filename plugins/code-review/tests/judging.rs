@@ -127,7 +127,7 @@ fn results_of_an_analysis_fail_with_their_places() {
     let verdict = judged(vec![approved("bob")], &[("x.sarif", SARIF)], json!({"fail_on": "never"}));
     assert_eq!(
         verdict.summary,
-        "approved by bob; 1 analyses with 2 results, none of which fails the gate"
+        "approved by bob; 1 analysis with 2 results, none of which fails the gate"
     );
 }
 
@@ -153,7 +153,7 @@ fn diffs_are_counted_and_their_faults_told() {
     let verdict = judged(vec![], &[("change.diff", DIFF)], json!({"approvals": 0}));
     assert_eq!(
         (verdict.kind, verdict.summary.as_str()),
-        (VerdictKind::Pass, "a diff of 1 files (+4 -1)")
+        (VerdictKind::Pass, "a diff of 1 file (+4 -1)")
     );
     let verdict =
         judged(vec![], &[("change.diff", DIFF)], json!({"approvals": 0, "max_changed_lines": 3}));

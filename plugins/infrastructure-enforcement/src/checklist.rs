@@ -161,15 +161,14 @@ fn evidence(
         "validation" => {
             let required = &facts.required;
             let ports = facts.ports.iter().filter(|port| port.protocol == "tcp").count();
-            let all = required.env.len() + required.files.len() + required.tcp.len() + ports;
-            (all > 0 && there(preflight::PATH)).then(|| {
-                format!(
-                    "{} variables, {} files, {} addresses, {ports} ports",
-                    required.env.len(),
-                    required.files.len(),
-                    required.tcp.len()
-                )
-            })
+            let counts = [
+                counted(required.env.len(), "variable", "variables"),
+                counted(required.files.len(), "file", "files"),
+                counted(required.tcp.len(), "address", "addresses"),
+                counted(ports, "port", "ports"),
+            ];
+            let counts: Vec<String> = counts.into_iter().flatten().collect();
+            (!counts.is_empty() && there(preflight::PATH)).then(|| counts.join(", "))
         }
         "integration" => there(registration::PATH).then(|| format!("`{}`", registration::PATH)),
         "startup" => {
@@ -191,7 +190,13 @@ fn evidence(
         "monitoring" => {
             let watched = !facts.services.is_empty()
                 && facts.services.iter().all(|service| service.has_check);
-            watched.then(|| format!("{} services with health checks", facts.services.len()))
+            watched.then(|| {
+                counted(
+                    facts.services.len(),
+                    "service with a health check",
+                    "services with health checks",
+                )
+            })?
         }
         "tests" => {
             let test =
@@ -199,5 +204,14 @@ fn evidence(
             test.then(|| "a test of the start-up checks".to_owned())
         }
         _ => None,
+    }
+}
+
+/// Counts something in words; nothing when there is none.
+fn counted(count: usize, one: &str, many: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
     }
 }

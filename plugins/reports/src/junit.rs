@@ -34,6 +34,8 @@ struct OpenCase {
     retried: bool,
     /// Marked as work that is known to be open (node's runner): its failure is expected.
     todo: bool,
+    /// What the element at hand says in its attribute.
+    message: Option<String>,
     text: String,
 }
 
@@ -251,6 +253,7 @@ impl Parser {
             depth: self.depth,
             retried: false,
             todo: false,
+            message: None,
             text: String::new(),
         });
         Ok(())
@@ -285,10 +288,7 @@ impl Parser {
         open.case.status = worse;
         self.collecting = Collecting::Reason;
         open.text.clear();
-        if let Some(message) = attribute(element, "message")? {
-            open.text.push_str(&message);
-            open.text.push('\n');
-        }
+        open.message = attribute(element, "message")?.filter(|message| !message.trim().is_empty());
         Ok(())
     }
 
@@ -311,7 +311,8 @@ impl Parser {
             if depth == open.depth + 1 && self.collecting == Collecting::Reason {
                 self.collecting = Collecting::Nothing;
                 let text = std::mem::take(&mut open.text);
-                open.case.explain(&text);
+                let message = open.message.take();
+                open.case.explain_at(message.as_deref().unwrap_or(&text), &text);
             }
             if depth == open.depth {
                 self.finish_case(open)?;

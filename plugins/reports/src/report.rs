@@ -118,8 +118,13 @@ impl Case {
 
     /// Keeps the beginning of a message, and looks for a place in it where none is known.
     pub fn explain(&mut self, message: &str) {
+        self.explain_at(message, message);
+    }
+
+    /// As [`Case::explain`], with the place in another text, such as a trace, or else in the message.
+    pub fn explain_at(&mut self, message: &str, trace: &str) {
         if self.line.is_none()
-            && let Some(place) = crate::locate(message)
+            && let Some(place) = crate::locate(trace).or_else(|| crate::locate(message))
         {
             self.file = Some(place.file);
             self.line = Some(place.line);

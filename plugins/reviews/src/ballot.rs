@@ -1,8 +1,7 @@
 //! Votes, the rules for them, and their count.
 
+use caelum_plugin_moment::is_before;
 use caelum_sdk::{Decision, Evidence, Reason};
-
-use crate::clock::is_before;
 
 /// What a vote says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

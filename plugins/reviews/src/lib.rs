@@ -5,7 +5,5 @@
 //! the work. Of several votes of one voter the last counts. A rejection outweighs all approvals.
 
 mod ballot;
-mod clock;
 
 pub use ballot::{Ballot, Rules, Standing, Vote, VoteKind, votes_of};
-pub use clock::is_before;

@@ -1,8 +1,7 @@
 //! Judges systemd units by what `systemctl show` says.
 
+use caelum_plugin_moment::Moment;
 use caelum_sdk::{Evidence, Probe};
-use jiff::Timestamp;
-use jiff::civil::DateTime;
 use serde_json::Value;
 
 use crate::Expectation;
@@ -99,12 +98,12 @@ fn started(name: &str, entered: Option<&str>, evidence: &Evidence) -> Judgement 
     let Some(entered) = entered.filter(|text| !text.is_empty()) else {
         return unclear("`ActiveEnterTimestamp` is missing");
     };
-    let (Some(entered_at), Ok(began)) = (time(entered), evidence.started_at.parse::<Timestamp>())
+    let (Some(entered_at), Some(began)) = (time(entered), Moment::parse(&evidence.started_at))
     else {
         return unclear(&format!("`{entered}` cannot be read"));
     };
     // systemd shows whole seconds.
-    if began.as_second() > entered_at.as_second() {
+    if began.whole_second() > entered_at {
         let message = format!(
             "`{name}` was started at {entered}, before the attempt began: it runs an older build"
         );
@@ -114,12 +113,8 @@ fn started(name: &str, entered: Option<&str>, evidence: &Evidence) -> Judgement 
 }
 
 /// Reads `Sat 2026-01-31 12:00:00 UTC`. Other zones are names that only the machine knows.
-fn time(text: &str) -> Option<Timestamp> {
+fn time(text: &str) -> Option<Moment> {
     let mut words = text.split_whitespace();
     let (_, date, clock, zone) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    if !matches!(zone, "UTC" | "GMT") {
-        return None;
-    }
-    let local: DateTime = format!("{date}T{clock}").parse().ok()?;
-    jiff::tz::TimeZone::UTC.to_timestamp(local).ok()
+    matches!(zone, "UTC" | "GMT").then(|| Moment::parse_local(&format!("{date}T{clock}")))?
 }

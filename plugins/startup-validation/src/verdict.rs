@@ -1,6 +1,6 @@
 //! Puts the judgements of all probes together into one verdict.
 
-use caelum_plugin_reviews::is_before;
+use caelum_plugin_moment::is_before;
 use caelum_sdk::{Evidence, Phase, Probe, Reason, Verdict, VerdictKind};
 use serde_json::json;
 

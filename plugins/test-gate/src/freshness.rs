@@ -1,23 +1,19 @@
 //! Tells whether a report is older than the attempt that it should be about.
 
-use jiff::civil::DateTime;
-use jiff::{SignedDuration, Timestamp};
+use caelum_plugin_moment::{Moment, SKEW_MS};
 
-/// How much earlier than the attempt a report may say it was made: clocks of machines differ.
-const SKEW: SignedDuration = SignedDuration::from_secs(5);
-/// The same for times without an offset, which many runners write in their local zone: the widest zone is 14 hours.
-const SKEW_LOCAL: SignedDuration = SignedDuration::from_hours(15);
+/// How much earlier a time without an offset may lie, in milliseconds: many runners write in their local zone, and the
+/// widest is 14 hours away.
+const SKEW_LOCAL_MS: i64 = 15 * 3_600_000;
 
 /// Answers whether a time lies before the beginning of an attempt. A time that cannot be read is not held against
 /// anybody.
 pub(crate) fn is_older(produced_at: &str, started_at: &str) -> bool {
-    let Ok(started) = started_at.parse::<Timestamp>() else { return false };
-    if let Ok(produced) = produced_at.trim().parse::<Timestamp>() {
-        return started.duration_since(produced) > SKEW;
+    let Some(started) = Moment::parse(started_at) else { return false };
+    if let Some(produced) = Moment::parse(produced_at) {
+        return started.since(produced) > SKEW_MS;
     }
-    let Ok(local) = produced_at.trim().parse::<DateTime>() else { return false };
-    let Ok(produced) = jiff::tz::TimeZone::UTC.to_timestamp(local) else { return false };
-    started.duration_since(produced) > SKEW_LOCAL
+    Moment::parse_local(produced_at).is_some_and(|produced| started.since(produced) > SKEW_LOCAL_MS)
 }
 
 #[cfg(test)]
