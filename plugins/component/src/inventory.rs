@@ -15,10 +15,12 @@ use crate::walk;
 
 /// The largest file of any kind that is read, in bytes. Larger ones are not written by hand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// How many bytes of descriptions (YAML, Dockerfiles) are read together.
-const DESCRIPTION_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How many files are read. A plan reads a component twice, and a call may ask its host 10,000 times.
+const READS_MAX: usize = 2_000;
+/// How many bytes of descriptions (YAML, Dockerfiles) are read together. A call may read 32 MiB, and a plan reads twice.
+const DESCRIPTION_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How many bytes of sources are read together.
-const SOURCE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const SOURCE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A YAML file, read.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Unreadable {
 pub struct Inventory {
     /// Paths of all files, sorted; without version control, installed packages and build results.
     pub files: Vec<String>,
+    /// How long each file is, in bytes.
+    pub sizes: Vec<u64>,
     /// Whether `files` holds all of them, and all descriptions were read.
     pub complete: bool,
     /// Compose files, by path.
@@ -77,6 +81,7 @@ impl Inventory {
         let walked = walk::walk(target)?;
         let mut inventory = Inventory {
             files: walked.files.iter().map(|(path, _)| path.clone()).collect(),
+            sizes: walked.files.iter().map(|(_, size)| *size).collect(),
             complete: walked.complete,
             compose: BTreeMap::new(),
             manifests: BTreeMap::new(),
@@ -84,6 +89,7 @@ impl Inventory {
             routes: Routes::default(),
             unreadable: Vec::new(),
         };
+        let mut reads = 0;
         let mut descriptions = DESCRIPTION_BYTES_MAX;
         let mut sources = SOURCE_BYTES_MAX;
         for (path, size) in &walked.files {
@@ -93,6 +99,11 @@ impl Inventory {
             if *size > FILE_BYTES_MAX || !(is_yaml || is_docker || is_source) {
                 continue;
             }
+            if reads >= READS_MAX {
+                inventory.complete = false;
+                break;
+            }
+            reads += 1;
             let budget = if is_source { &mut sources } else { &mut descriptions };
             match budget.checked_sub(*size) {
                 Some(left) => *budget = left,

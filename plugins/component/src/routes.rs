@@ -43,8 +43,9 @@ impl Routes {
             if self.addresses.len() >= ADDRESSES_MAX {
                 return;
             }
-            let declares = declares(line);
-            for address in quoted(line) {
+            let addresses = quoted(line);
+            let declares = !addresses.is_empty() && declares(line);
+            for address in addresses {
                 if declares {
                     self.declaring.insert(path.to_owned());
                 }

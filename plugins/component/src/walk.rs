@@ -3,8 +3,9 @@
 use caelum_plugin_syntax::project::is_vendored;
 use caelum_sdk::{Kind, PluginError, Target, TargetErrorCode};
 
-/// How many directories are listed. Beyond it the list is incomplete, and says so.
-const DIRECTORIES_MAX: usize = 3_000;
+/// How many directories are listed. Beyond it the list is incomplete, and says so. A plan reads a component twice, and
+/// a call may ask its host 10,000 times.
+const DIRECTORIES_MAX: usize = 1_500;
 /// How many files are listed. Beyond it the list is incomplete, and says so.
 const FILES_MAX: usize = 20_000;
 

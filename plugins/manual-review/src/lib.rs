@@ -83,7 +83,7 @@ impl Validator for ManualReview {
             Standing::Open => Verdict {
                 kind: VerdictKind::NeedsReview,
                 ..Verdict::inconclusive_for(
-                    format!("waits for reviews: {have} of {wanted} approvals are there"),
+                    waits_for(wanted as usize - have.min(wanted as usize)),
                     [],
                 )
             },
@@ -95,6 +95,15 @@ impl Validator for ManualReview {
             .metric("rejections", ballot.rejections)
             .metric("abstentions", ballot.abstentions)
             .metric("reviews", evidence.reviews.len()))
+    }
+}
+
+/// Says how many approvals are missing; all may be there when a rejection must be explained first.
+fn waits_for(missing: usize) -> String {
+    match missing {
+        0 => "waits for a rejection to be explained".to_owned(),
+        1 => "waits for 1 approval".to_owned(),
+        missing => format!("waits for {missing} approvals"),
     }
 }
 

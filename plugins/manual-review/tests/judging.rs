@@ -27,7 +27,7 @@ fn a_step_waits_until_enough_have_approved() {
         (VerdictKind::NeedsReview, vec!["approvals-missing"])
     );
     let verdict = judged(vec![approved("bob")], json!({"approvals": 2}));
-    assert_eq!(verdict.summary, "waits for reviews: 1 of 2 approvals are there");
+    assert_eq!(verdict.summary, "waits for 1 approval");
     let verdict = judged(vec![approved("bob"), approved("eve")], json!({"approvals": 2}));
     assert_eq!(
         (verdict.kind, verdict.summary.as_str()),
