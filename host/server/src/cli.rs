@@ -28,6 +28,7 @@ use self::flags::{GlobalFlags, ServeFlags};
 use self::output::{Output, complain};
 use crate::config::{Config, ConfigError, LogFormat, Sources, chain, example};
 use crate::document::DocumentError;
+use crate::listen::ListenError;
 use crate::server::{self, ServeError, Speaks};
 
 pub use self::exit::Exit;
@@ -134,6 +135,10 @@ impl CommandError {
             // Whoever read us has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Config(_) | Self::Document { .. } | Self::Usage(_) => Exit::Usage,
+            // What was asked for is what is wrong, not the machine.
+            Self::Open(ServeError::Listen(
+                ListenError::Unprotected { .. } | ListenError::Allowed(_),
+            )) => Exit::Usage,
             Self::Call(error) => error.exit,
             Self::NotFound(_) => Exit::NotFound,
             Self::Interrupted => Exit::Failed,
