@@ -339,38 +339,35 @@ fn hostile() -> Vec<String> {
 
 #[tokio::test]
 async fn hostile_texts_get_an_answer_or_an_error_and_do_no_harm() {
-    for era in Era::BOTH {
-        let world = World::new(era).await;
-        for (tool, schema) in world.tools() {
-            for (property, schema) in properties(&schema) {
-                let allowed = types(&schema);
-                for text in hostile() {
-                    let mut values = Vec::new();
-                    if allowed.contains("string") {
-                        values.push(json!(text));
-                    }
-                    if allowed.contains("array") {
-                        values.push(json!([text]));
-                    }
-                    if allowed.contains("object") {
-                        values.push(json!({ text.as_str(): text }));
-                        values.push(json!({"program": text, "component_name": text}));
-                    }
-                    for value in values {
-                        let mut arguments = world.right(&tool);
-                        arguments.insert(property.clone(), value);
-                        if let Err(text) = world.client.call(&tool, Value::Object(arguments)).await
-                        {
-                            teaches(&tool, &text);
-                        }
+    let world = World::new(Era::Stateless).await;
+    for (tool, schema) in world.tools() {
+        for (property, schema) in properties(&schema) {
+            let allowed = types(&schema);
+            for text in hostile() {
+                let mut values = Vec::new();
+                if allowed.contains("string") {
+                    values.push(json!(text));
+                }
+                if allowed.contains("array") {
+                    values.push(json!([text]));
+                }
+                if allowed.contains("object") {
+                    values.push(json!({ text.as_str(): text }));
+                    values.push(json!({"program": text, "component_name": text}));
+                }
+                for value in values {
+                    let mut arguments = world.right(&tool);
+                    arguments.insert(property.clone(), value);
+                    if let Err(text) = world.client.call(&tool, Value::Object(arguments)).await {
+                        teaches(&tool, &text);
                     }
                 }
             }
         }
-        world.is_well().await;
-        let root = world._home.root();
-        assert!(!root.join("pwned").exists() && !root.join("service/pwned").exists());
     }
+    world.is_well().await;
+    let root = world._home.root();
+    assert!(!root.join("pwned").exists() && !root.join("service/pwned").exists());
 }
 
 #[tokio::test]
@@ -407,7 +404,7 @@ async fn values_that_are_far_too_large_or_deep_are_refused_and_the_server_lives(
     for _ in 0..100 {
         deep = json!({"deeper": deep});
     }
-    let wide: Map<String, Value> = (0..20_000).map(|n| (format!("k{n}"), json!(n))).collect();
+    let wide: Map<String, Value> = (0..5_000).map(|n| (format!("k{n}"), json!(n))).collect();
     for (tool, schema) in world.tools() {
         for (property, schema) in properties(&schema) {
             let allowed = types(&schema);
@@ -416,10 +413,10 @@ async fn values_that_are_far_too_large_or_deep_are_refused_and_the_server_lives(
                 values.extend([deep.clone(), Value::Object(wide.clone())]);
             }
             if allowed.contains("array") {
-                values.push(json!(vec!["x"; 20_000]));
+                values.push(json!(vec!["x"; 5_000]));
             }
             if allowed.contains("string") {
-                values.push(json!("x".repeat(1024 * 1024)));
+                values.push(json!("x".repeat(256 * 1024)));
             }
             for value in values {
                 let mut arguments = world.right(&tool);
