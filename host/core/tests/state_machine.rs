@@ -426,6 +426,35 @@ fn a_failure_stops_what_has_not_begun_and_a_retry_lets_it_go_on() {
 }
 
 #[test]
+fn nothing_begins_in_the_same_breath_as_a_failure_that_stops() {
+    let mut broken = command("a", &[]);
+    broken.when = Some("parameters.nothing == 1".into());
+    let run = Run::new(vec![broken, command("b", &[])]);
+    assert_eq!(run.kinds(), ["started", "step_failed", "failed"]);
+
+    let mut run = Run::new(vec![command("a", &[]), command("b", &[]), command("c", &["b"])]);
+    run.control(&Control::Pause);
+    run.succeed("b");
+    // While nothing is decided, a failure and the way on arrive together.
+    let report = Report {
+        step: "a".parse().expect("legal"),
+        attempt: 1,
+        machine: MachineId::local(),
+        epoch: 1,
+        outcome: outcome(OutcomeStatus::Failed, FailureClass::Exit),
+    };
+    for body in [run.execution.receive(report), EventBody::Resumed { by: "x".into() }] {
+        let event = run.execution.event(body, at(run.seconds));
+        run.execution.apply(&event).expect("the event is legal");
+        run.events.push(event);
+    }
+    run.settle();
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    assert_eq!(run.step("c"), StepStatus::Pending);
+}
+
+#[test]
 fn on_failure_decides_about_dependents() {
     let mut tolerant = command("a", &[]);
     tolerant.on_failure = OnFailure::Continue;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::execution::{Gate, GateTiming};
 use super::{
-    Action, Event, EventBody, Execution, FailureCause, IllegalEvent, RetryPolicy, SkipReason,
-    StepFailure, StepPhase, TargetPhase, scope, settle, test_condition,
+    Action, Event, EventBody, Execution, FailureCause, IllegalEvent, OnFailure, RetryPolicy,
+    SkipReason, StepFailure, StepPhase, TargetPhase, scope, settle, test_condition,
 };
 use crate::clock::Timestamp;
 use crate::id::MachineId;
@@ -139,17 +139,32 @@ pub fn next(execution: &Execution, world: World<'_>) -> Next {
             }
             _ => {}
         }
+        if stops(execution, &out) {
+            return out;
+        }
     }
     if !held && !execution.head.stopping {
         for &index in &execution.ready {
             moving = true;
             begin_ready(execution, world, index, &mut out);
+            if stops(execution, &out) {
+                return out;
+            }
         }
     }
     if out.record.is_empty() && !moving {
         finish(execution, &mut out);
     }
     out
+}
+
+/// Whether the last thing to record keeps anything new from beginning: then nothing that was decided before it is known
+/// may come behind it.
+fn stops(execution: &Execution, out: &Next) -> bool {
+    let Some(EventBody::StepFailed { step, .. }) = out.record.last() else { return false };
+    execution
+        .step_index(step.as_str())
+        .is_some_and(|index| execution.definition.steps[index].on_failure == OnFailure::Stop)
 }
 
 /// Records, applies and asks again until there is nothing to record; returns the events in order and what is then
