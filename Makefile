@@ -24,10 +24,12 @@ lint: setup
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
 	scripts/deny.sh
 
-# Benches with their peers in the same run; results in target/bench/report.json.
+# Benches with their peers in the same run; results in target/bench/report.json and docs/benchmarks.md.
 bench: setup
 	cargo bench --package caelum-plugin-host --bench gate_check
 	cargo bench --package caelum-store --bench commit
+	bench/run.py
+	bench/render.py
 
 setup:
 	@scripts/setup.sh

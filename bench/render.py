@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Renders `target/bench/report.json` as `docs/benchmarks.md`. Everything that changes from run to run comes from the
+report; what stands here is what the figures mean.
+"""
+
+import json
+import pathlib
+
+BENCH = pathlib.Path(__file__).resolve().parent
+ROOT = BENCH.parent
+
+HEAD = """# Benchmarks
+
+Caelum's engine beside other engines that need no cluster, measured one after the other in the same run on the same
+machine. This page is written by `make bench` from `target/bench/report.json`; do not edit it by hand.
+"""
+
+MEANING = """## What the rows mean
+
+- A *step* does nothing, inside the process that performs steps, so that what is left is the engine: deciding, making
+  durable, handing out, taking the report. In rows that say so it starts the program `true` or waits for one second.
+- *40 light steps*, *10 long steps* and *400 parallel steps* are the shapes that published comparisons of workflow
+  engines use.
+- *Steps per second* counts steps that ended, from starting all executions at once until all have ended, or for 20
+  seconds, whichever comes first; a note says when it was the time.
+- *Step-targets* are one step on many machines. Peers have no such thing; in *10 executions with 400 pieces of work side
+  by side* ours is one step on 400 machines and theirs are 400 activities.
+- *Open executions* wait for somebody. The resident memory is that of the engine's process: for Restate and Temporal
+  that is their server alone, for the libraries it is the process that they are part of.
+- *After kill -9* is the time from starting the engine anew over what was left to the end of a new execution of one
+  step. Where a peer could not open 10,000 executions in 30 s, the note says how many it had to recover.
+- Ours is at SQLite's `synchronous=FULL`: when a step counts as done, it is on the disk.
+- A ratio above 1 means that Caelum is ahead by that factor.
+"""
+
+CAVEATS = """## What to keep in mind
+
+- The peers are measured through their Python SDKs, except duroxide, which is a Rust library like ours. A Python worker
+  has its share in what a step costs; the servers of Restate and Temporal do more work behind the network than a library
+  does, and can be scaled out, which a single node cannot show. Client, worker and server share the cores.
+- Settings are the ones that come with each peer, except: Temporal's workflows run unsandboxed; Restate's service may
+  hold 20,000 streams; duroxide looks for work every millisecond instead of every 100 ms and has ten workers instead of
+  two (it is faster so).
+- Durability differs. duroxide sets `PRAGMA synchronous = WAL`, which SQLite does not know and takes as NORMAL: the loss
+  of power may take its last commits, and it pays for no flush per commit. The others make each step durable as they
+  promise by default.
+- Programs of the peers are started by Python's `asyncio` (by tokio in duroxide), without capturing output, deadlines or
+  process groups, all of which ours has.
+- Times are wall-clock times on a machine that may have had other work: the load before and after stands above.
+  Compare figures of one run with each other, not with figures of other runs.
+- Each figure of a peer is measured once per run, in a fresh process and directory, after one execution to warm up.
+"""
+
+REPRODUCE = """## How to reproduce
+
+```console
+$ make bench                       # everything: about fifteen minutes, most of it the slower peers
+$ bench/run.py --without-peers     # ours alone: about two minutes
+$ bench/run.py --only restate      # ours and one peer
+$ bench/render.py                  # this page, from target/bench/report.json
+```
+
+It needs Python 3.10 or newer with `venv`, npm for Restate, and the Rust toolchain. Peers are installed from PyPI, npm
+and crates.io into `target/bench/peers`; one that cannot be installed is left out, and this page says why. Everything
+listens on the loopback interface, on ports that were free. The shapes stand in `bench/figures.json`, our side in
+`host/engine/benches/throughput/`, theirs in `bench/peers/`.
+"""
+
+
+def number(value):
+    """Writes a number with three digits that matter."""
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def main():
+    report = json.loads((ROOT / "target" / "bench" / "report.json").read_text())
+    peers = [name for name, peer in report["peers"].items() if not peer["left_out"]]
+    notes = []
+
+    def noted(text):
+        if not text:
+            return ""
+        if text not in notes:
+            notes.append(text)
+        return f" [{notes.index(text) + 1}]"
+
+    machine = report["machine"]
+    lines = [HEAD, "## The run", ""]
+    lines += [
+        f"- {report['date']}, commit `{report['commit']}`, {report['rustc']}, Python {report['python']}",
+        f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, {machine['filesystem']}",
+        f"- load of the machine before {report['load']['before']}, after {report['load']['after']}",
+    ]
+    for peer in report["peers"].values():
+        left_out = f": left out, {peer['left_out']}" if peer["left_out"] else ""
+        lines.append(f"- {peer['title']}{left_out}")
+    titles = [report["peers"][name]["title"].split(",")[0].split("(")[0].strip() for name in peers]
+    lines += ["", "## Beside the peers", ""]
+    lines.append("| | unit | Caelum | " + " | ".join(titles) + " |")
+    lines.append("|---|---|--:|" + "--:|" * len(peers))
+    alone, behind = [], []
+    for row in report["figures"]:
+        if row["ours"] is None:
+            continue
+        theirs = [row.get(name) for name in peers]
+        if not any(theirs):
+            alone.append(row)
+            continue
+        cells = []
+        for name, title, value in zip(peers, titles, theirs):
+            if not value:
+                cells.append("–")
+                continue
+            ratio = value["ratio"]
+            cell = number(value["value"])
+            if ratio is not None:
+                cell += f" (×{number(ratio)})"
+                if ratio < 1:
+                    behind.append(f"- {row['title']}: {title} (×{number(ratio)})")
+            cells.append(cell + noted(value["note"]))
+        ours = f"**{number(row['ours'])}**{noted(row['note'])}"
+        lines.append(f"| {row['title']} | {row['unit']} | {ours} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"[{at}] {note}  " for at, note in enumerate(notes, 1)), ""]
+    if behind:
+        lines += ["Rows in which a peer is ahead:", "", *behind, ""]
+    problems = [
+        f"- {report['peers'][name]['title']}: {problem}"
+        for name in peers
+        for problem in report["peers"][name]["problems"]
+    ]
+    if problems:
+        lines += ["What a peer could not do:", "", *problems, ""]
+    lines += ["## Ours alone", "", "| | unit | Caelum |", "|---|---|--:|"]
+    for row in alone:
+        note = f" ({row['note']})" if row["note"] else ""
+        lines.append(f"| {row['title']} | {row['unit']} | {number(row['ours'])}{note} |")
+    lines += ["", MEANING, CAVEATS, REPRODUCE]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
