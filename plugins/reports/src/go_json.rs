@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
             continue;
         }
         let Ok(event) = serde_json::from_str::<Value>(line) else {
-            report.unfinished("a line is no JSON");
+            report.note_unfinished("a line is no JSON");
             continue;
         };
         events += 1;
@@ -118,7 +118,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
     }
     for (name, package) in packages {
         match package.ended.as_deref() {
-            None => report.unfinished(format!("the package `{name}` never ended")),
+            None => report.note_unfinished(format!("the package `{name}` never ended")),
             Some("fail") if package.failed_tests == 0 => {
                 let why = shortened(&without_markers(&package.output)).unwrap_or_default();
                 let message = format!("the package `{name}` failed outside of its tests: {why}");

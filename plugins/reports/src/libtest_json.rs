@@ -13,7 +13,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
     let mut expected = 0_u64;
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
-            report.unfinished("a line is no JSON");
+            report.note_unfinished("a line is no JSON");
             continue;
         };
         let word = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -72,7 +72,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
         return Err(ReportError::Malformed { format: Format::LibtestJson, message });
     }
     if open_suites > 0 {
-        report.unfinished("the output ends before the end of a suite");
+        report.note_unfinished("the output ends before the end of a suite");
     }
     report.faults = crate::cargo_text::build_faults(text);
     Ok(report)

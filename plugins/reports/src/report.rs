@@ -242,7 +242,7 @@ impl Report {
     }
 
     /// Notes that it ends early; the first reason is kept.
-    pub(crate) fn unfinished(&mut self, reason: impl Into<String>) {
+    pub(crate) fn note_unfinished(&mut self, reason: impl Into<String>) {
         if self.unfinished.is_none() {
             self.unfinished = Some(reason.into());
         }

@@ -49,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
             let message = "neither a plan nor a test was found".to_owned();
             return Err(ReportError::Malformed { format: Format::Tap, message });
         }
-        None => parser.report.unfinished("the plan (`1..N`) is missing"),
+        None => parser.report.note_unfinished("the plan (`1..N`) is missing"),
         Some(plan) if plan != top.seen => {
             let seen = top.seen;
             if seen < plan {

@@ -156,3 +156,60 @@ metadata: {name: web}
     assert!(found[0].containers[0].probe("livenessProbe").is_none());
     assert!(found[1].is_job);
 }
+
+mod hostile {
+    //! Text that nobody should write.
+
+    use caelum_plugin_syntax::compose::{ComposeFile, duration_ms};
+    use caelum_plugin_syntax::dockerfile::exec_form;
+    use caelum_plugin_syntax::dotenv::Dotenv;
+    use caelum_plugin_syntax::image::{ImageName, interpolate};
+    use caelum_plugin_syntax::kubernetes::workloads;
+    use caelum_plugin_syntax::yaml::YamlFile;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn no_text_makes_the_small_readers_panic(text in "[\\PC\\n\\r\\t]{0,120}") {
+            Dotenv::parse(&text);
+            ImageName::parse(&text);
+            interpolate(&text, &|name| Some(format!("${{{name}}}")));
+            duration_ms(&text);
+            exec_form(&text);
+        }
+
+        #[test]
+        fn no_likely_service_makes_the_model_panic(
+            words in proptest::collection::vec(
+                prop::sample::select(vec![
+                    "services:\n", "  a: ", "  b:\n", "    image: ", "    ports: ", "    depends_on: ", "    extends: ",
+                    "    healthcheck: ", "    build: ", "    environment: ", "{test: [CMD, x], interval: 1h}", "[a, b, 1]",
+                    "{a: {condition: service_healthy}}", "a\n", "\n", "*x", "&x ", "<<: ", "{file: b, service: a}",
+                    "[\"80:80/tcp\", \"[::1]:1-2:3\", {target: 70000}, \"${X}:1\"]", "${A:-${B:-c}}", "kind: Deployment\n",
+                    "spec: {template: {spec: {containers: [{name: a, ports: [{containerPort: x}]}]}}}\n",
+                ]),
+                0..30,
+            )
+        ) {
+            let text = words.concat();
+            if let Ok(file) = YamlFile::parse(&text) {
+                workloads(&file);
+                if let Some(compose) = ComposeFile::read(&file) {
+                    for service in compose.services() {
+                        service.image();
+                        service.build();
+                        service.healthcheck();
+                        service.depends_on();
+                        service.ports();
+                        service.tcp_ports();
+                        service.environment();
+                        service.words("command");
+                        service.is_job();
+                    }
+                }
+            }
+        }
+    }
+}
