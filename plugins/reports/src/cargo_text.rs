@@ -182,8 +182,9 @@ impl Parser {
         }
         let binary = self.binary.as_deref().unwrap_or("a test binary");
         let (seen, expected) = (self.block.seen(), self.block.expected);
-        self.report
-            .unfinished(format!("{reason} ({binary}: {seen} of {expected} cases were reported)"));
+        self.report.note_unfinished(format!(
+            "{reason} ({binary}: {seen} of {expected} cases were reported)"
+        ));
     }
 
     fn result_line(&mut self, line: &str) -> Result<(), ReportError> {

@@ -55,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<Report, ReportError> {
             if seen < plan {
                 parser
                     .report
-                    .unfinished(format!("{plan} tests were planned and {seen} were reported"));
+                    .note_unfinished(format!("{plan} tests were planned and {seen} were reported"));
             } else {
                 parser
                     .report
