@@ -2,7 +2,7 @@
 
 use caelum_core::clock::Timestamp;
 use caelum_core::plugin::Phase;
-use caelum_core::task::{CommandSpec, Probe, ProbeKind};
+use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec, Probe, ProbeKind};
 use caelum_core::workflow::{
     Action, DefinitionStatus, Graph, KnownValidator, RetryPolicy, RuleLimits, Step, StepType,
     WorkflowDefinition, check_definition,
@@ -127,4 +127,32 @@ fn a_definition_survives_its_stored_form() {
     let text = serde_json::to_string(&before).expect("plain JSON");
     let after: WorkflowDefinition = serde_json::from_str(&text).expect("its own JSON");
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_request_names_a_known_method_a_url_and_possible_statuses() {
+    let request = |method: &str, url: &str| HttpSpec {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        ..HttpSpec::default()
+    };
+    let with = |request: HttpSpec| {
+        let mut step = step("a", &[]);
+        step.action = Action::Http(request);
+        violations(vec![step])
+    };
+
+    assert_eq!(with(request("", "{{ parameters.url }}")), [""; 0]);
+    assert_eq!(with(request("PATCH", "HTTPS://example.org/")), [""; 0]);
+    let mut wrong = request("FETCH", "ftp://x/");
+    wrong.expect = HttpExpect { status: vec![99], contains: Some(String::new()), json: None };
+    assert_eq!(
+        with(wrong),
+        [
+            "/steps/0/action/method: `FETCH` is no method; known: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            "/steps/0/action/url: `ftp://x/` is no URL for this; expected http:// or https://",
+            "/steps/0/action/expect/status: 99 is no status code; they lie between 100 and 599",
+            "/steps/0/action/expect/contains: an empty text is part of every body",
+        ]
+    );
 }

@@ -192,10 +192,12 @@ impl Engine {
                 &step.target_machines
             };
             let resolved = match &step.action {
-                Action::Command(_) => resolve(named, &machines).unwrap_or_else(|problem| {
-                    problems.push(format!("step `{}`: {problem}", step.id));
-                    Vec::new()
-                }),
+                Action::Command(_) | Action::Http(_) => {
+                    resolve(named, &machines).unwrap_or_else(|problem| {
+                        problems.push(format!("step `{}`: {problem}", step.id));
+                        Vec::new()
+                    })
+                }
                 Action::Pattern { .. } => vec![MachineId::local()],
                 Action::Manual { .. } => Vec::new(),
             };

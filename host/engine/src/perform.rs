@@ -6,8 +6,8 @@ use std::time::Duration;
 use caelum_core::id::MachineId;
 use caelum_core::pattern::ApplicationStatus;
 use caelum_core::task::{
-    CommandSpec, FailureClass, IdempotencyKey, OutcomeStatus, Output, TaskFailure, TaskOutcome,
-    TaskSpec, Work,
+    CommandSpec, FailureClass, HttpExpect, HttpSpec, IdempotencyKey, OutcomeStatus, Output,
+    TaskFailure, TaskOutcome, TaskSpec, Work,
 };
 use caelum_core::workflow::command::Report;
 use caelum_core::workflow::{
@@ -67,6 +67,16 @@ struct Delivery {
     machine: MachineId,
 }
 
+impl Delivery {
+    fn key(&self, execution: &Execution) -> IdempotencyKey {
+        IdempotencyKey {
+            execution: execution.id().clone(),
+            step: execution.definition().steps[self.step].id.clone(),
+            machine: self.machine.clone(),
+        }
+    }
+}
+
 async fn run(
     inner: &Arc<Inner>,
     execution: &Execution,
@@ -74,28 +84,21 @@ async fn run(
     cancel: CancellationToken,
 ) -> TaskOutcome {
     let definition = &execution.definition().steps[delivery.step];
-    let key = IdempotencyKey {
-        execution: execution.id().clone(),
-        step: definition.id.clone(),
-        machine: delivery.machine.clone(),
-    };
+    let key = delivery.key(execution);
     match &definition.action {
         Action::Command(command) => {
             let rendered = match render_command(command, execution, delivery.step) {
                 Ok(rendered) => rendered,
                 Err(error) => return bad_template(inner, &error),
             };
-            let spec = TaskSpec {
-                version: 1,
-                key,
-                epoch: delivery.epoch,
-                attempt: delivery.attempt,
-                work: Work::Command(rendered),
-                run_timeout_ms: run_timeout_ms(inner, definition),
-                grace_ms: u64::try_from(inner.options.grace.as_millis()).unwrap_or(u64::MAX),
-            };
-            inner.fabric.run(&delivery.machine, &spec, cancel).await
+            hand_out(inner, execution, delivery, Work::Command(rendered), cancel).await
         }
+        Action::Http(request) => match render_request(request, execution, delivery.step) {
+            Ok(rendered) => {
+                hand_out(inner, execution, delivery, Work::Http(rendered), cancel).await
+            }
+            Err(error) => bad_template(inner, &error),
+        },
         Action::Pattern { pattern, target, parameters, dry_run, allow_review_edits } => {
             let scope = scope(execution, delivery.step);
             let rendered = render_text(target, &scope).and_then(|target| {
@@ -148,6 +151,27 @@ async fn run(
     }
 }
 
+/// Hands work to its machine and waits for the report.
+async fn hand_out(
+    inner: &Inner,
+    execution: &Execution,
+    delivery: &Delivery,
+    work: Work,
+    cancel: CancellationToken,
+) -> TaskOutcome {
+    let definition = &execution.definition().steps[delivery.step];
+    let spec = TaskSpec {
+        version: 1,
+        key: delivery.key(execution),
+        epoch: delivery.epoch,
+        attempt: delivery.attempt,
+        work,
+        run_timeout_ms: run_timeout_ms(inner, definition),
+        grace_ms: u64::try_from(inner.options.grace.as_millis()).unwrap_or(u64::MAX),
+    };
+    inner.fabric.run(&delivery.machine, &spec, cancel).await
+}
+
 /// How long one run may take: what the step says, or the larger of the default and four times its estimate.
 fn run_timeout_ms(inner: &Inner, step: &caelum_core::workflow::Step) -> u64 {
     let timeout = match (step.timeout_s, step.estimated_duration) {
@@ -168,6 +192,39 @@ pub(crate) fn render_command(
     let plain = serde_json::to_value(command).expect("a command is plain JSON");
     let rendered = render_texts(&plain, &scope(execution, step))?;
     Ok(serde_json::from_value(rendered).expect("rendering keeps strings strings"))
+}
+
+/// Renders a request: what has to stay text stays text, and values in JSON keep their types.
+fn render_request(
+    request: &HttpSpec,
+    execution: &Execution,
+    step: usize,
+) -> Result<HttpSpec, TemplateError> {
+    let scope = scope(execution, step);
+    let value = |value: &Option<Value>| match value {
+        Some(value) => render_value(value, &scope).map(Some),
+        None => Ok(None),
+    };
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), render_text(value, &scope)?)))
+        .collect::<Result<_, TemplateError>>()?;
+    let contains = match &request.expect.contains {
+        Some(text) => Some(render_text(text, &scope)?),
+        None => None,
+    };
+    Ok(HttpSpec {
+        method: request.method.clone(),
+        url: render_text(&request.url, &scope)?,
+        headers,
+        body: value(&request.body)?,
+        expect: HttpExpect {
+            status: request.expect.status.clone(),
+            contains,
+            json: value(&request.expect.json)?,
+        },
+    })
 }
 
 fn bad_template(inner: &Inner, error: &TemplateError) -> TaskOutcome {

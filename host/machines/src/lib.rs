@@ -25,7 +25,9 @@ pub mod policy;
 pub mod probe;
 mod procfs;
 mod program;
+mod request;
 mod tree;
+mod web;
 
 pub use fabric::{Fabric, LocalFabric, MachineInfo, MachineState, OutputSoFar};
 pub use options::MachineOptions;

@@ -31,6 +31,9 @@ pub struct MachineOptions {
     pub collect_entries_max: usize,
     /// Bytes kept of a body or a file by a probe (default 64 KiB).
     pub probe_bytes_max: usize,
+    /// Bytes that are read of the answer to a request (default 8 MiB). What lies behind is not looked at; an answer whose
+    /// body must be judged may not be longer.
+    pub http_body_bytes_max: usize,
     /// Bytes that a task's standard input may have (default 8 MiB).
     pub stdin_bytes_max: usize,
 }
@@ -50,6 +53,7 @@ impl Default for MachineOptions {
             collect_total_bytes_max: 8 * 1024 * 1024,
             collect_entries_max: 100_000,
             probe_bytes_max: 64 * 1024,
+            http_body_bytes_max: 8 * 1024 * 1024,
             stdin_bytes_max: 8 * 1024 * 1024,
         }
     }

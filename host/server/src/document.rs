@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use action::{ActionDocument, ActionKind, CommandDocument};
+pub use action::{ActionDocument, ActionKind, CommandDocument, ExpectDocument, MethodWord};
 pub use probe::{ProbeDocument, ProbeWord};
 pub use step::{
     FailureWord, OnFailureWord, OnValidatorErrorWord, RetryDocument, StepDocument, StepTypeWord,

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::evidence::EvidenceFile;
 use crate::id::{ExecutionId, MachineId, StepId};
+use crate::task::HttpSpec;
 
 /// Names one piece of work for ever: (execution, step, machine). The same over attempts that repeat an unknown
 /// outcome, so that whoever keeps a journal can answer instead of working twice.
@@ -64,6 +65,8 @@ pub struct CommandSpec {
 pub enum Work {
     /// Run a program.
     Command(CommandSpec),
+    /// Send one HTTP request.
+    Http(HttpSpec),
 }
 
 /// One piece of work for one machine.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::id::{PluginName, StepId, WorkflowId};
-use crate::task::{CommandSpec, FailureClass, Probe, Strategy};
+use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy};
 
 /// Where a definition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,8 @@ impl Default for RetryPolicy {
 pub enum Action {
     /// Runs a program on each target machine.
     Command(CommandSpec),
+    /// Sends one HTTP request from each target machine.
+    Http(HttpSpec),
     /// Applies a pattern to a component.
     Pattern {
         /// The pattern.
@@ -152,13 +154,14 @@ impl Action {
     pub fn as_str(&self) -> &'static str {
         match self {
             Action::Command(_) => "command",
+            Action::Http(_) => "http",
             Action::Pattern { .. } => "pattern",
             Action::Manual { .. } => "manual",
         }
     }
 
     /// The kinds that exist.
-    pub const KINDS: [&'static str; 3] = ["command", "pattern", "manual"];
+    pub const KINDS: [&'static str; 4] = ["command", "http", "pattern", "manual"];
 }
 
 /// One step.

@@ -272,7 +272,7 @@ fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) 
     let machines = match &definition.action {
         Action::Manual { .. } => Ok(Vec::new()),
         Action::Pattern { .. } => Ok(vec![MachineId::local()]),
-        Action::Command(_) => {
+        Action::Command(_) | Action::Http(_) => {
             let named = if definition.target_machines.is_empty() {
                 &execution.head.target_machines
             } else {

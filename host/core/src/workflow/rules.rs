@@ -7,6 +7,7 @@ use super::template::{check_condition, check_templates};
 use super::{Action, Graph, Step, WorkflowDefinition};
 use crate::near::did_you_mean;
 use crate::plugin::Phase;
+use crate::task::{HTTP_METHODS, HttpSpec};
 
 /// How large a definition may be.
 #[derive(Debug, Clone, Copy)]
@@ -337,6 +338,7 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
                 }
             }
         }
+        Action::Http(request) => check_request(index, step, request, report),
         Action::Pattern { target, .. } => {
             if target.trim().is_empty() {
                 report.add(
@@ -348,4 +350,46 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
         }
         Action::Manual { .. } => {}
     }
+}
+
+fn check_request(index: usize, step: &Step, request: &HttpSpec, report: &mut Report) {
+    let at = |field: &str| format!("/steps/{index}/action/{field}");
+    if !request.method.is_empty() && !HTTP_METHODS.contains(&request.method.as_str()) {
+        report.add(
+            "method",
+            at("method"),
+            format!(
+                "`{}` is no method; known: {}",
+                request.method.escape_debug(),
+                HTTP_METHODS.join(", ")
+            ),
+        );
+    }
+    let url = request.url.trim();
+    let templated = url.contains("{{") || url.contains("{%");
+    if url.is_empty() {
+        report.add("url", at("url"), format!("step `{}` names no URL", step.id));
+    } else if !templated && !["http://", "https://"].iter().any(|scheme| starts_with(url, scheme)) {
+        report.add(
+            "url",
+            at("url"),
+            format!("`{}` is no URL for this; expected http:// or https://", url.escape_debug()),
+        );
+    }
+    for code in &request.expect.status {
+        if !(100..600).contains(code) {
+            report.add(
+                "status",
+                at("expect/status"),
+                format!("{code} is no status code; they lie between 100 and 599"),
+            );
+        }
+    }
+    if request.expect.contains.as_ref().is_some_and(String::is_empty) {
+        report.add("contains", at("expect/contains"), "an empty text is part of every body");
+    }
+}
+
+fn starts_with(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

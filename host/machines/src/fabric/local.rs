@@ -24,6 +24,7 @@ use crate::options::MachineOptions;
 use crate::orphans::{OrphansError, RunFolder};
 use crate::policy::CommandPolicy;
 use crate::probe::{PortClaims, Prober};
+use crate::request::Requester;
 
 /// The local machine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,8 @@ pub enum LocalFabricError {
     /// The data directory cannot hold what is running.
     #[error("the data directory cannot be used for running tasks")]
     DataDir(#[from] OrphansError),
-    /// The client for HTTP probes cannot be built.
-    #[error("the client for HTTP probes cannot be built")]
+    /// The client for HTTP requests cannot be built.
+    #[error("the client for HTTP requests cannot be built")]
     Http(#[source] reqwest::Error),
 }
 
@@ -41,6 +42,7 @@ pub enum LocalFabricError {
 #[derive(Debug)]
 pub struct LocalFabric {
     runner: Runner,
+    requester: Requester,
     prober: Prober,
     options: MachineOptions,
     names: Vec<MachineId>,
@@ -94,9 +96,12 @@ impl LocalFabric {
         all_labels.extend(host.map(|host| ("host".to_owned(), host.to_string())));
         all_labels.extend(labels);
         let runner = Runner { policy: Arc::new(policy), options, clock, runs };
-        let prober = Prober::new(runner.clone(), claims).map_err(LocalFabricError::Http)?;
+        let client = crate::web::client().map_err(LocalFabricError::Http)?;
+        let prober = Prober::new(runner.clone(), client.clone(), claims);
+        let requester = Requester { client, options, clock: Arc::clone(&runner.clock) };
         Ok(LocalFabric {
             runner,
+            requester,
             prober,
             options,
             names,
@@ -148,6 +153,7 @@ impl LocalFabric {
         let _listed = Listed::new(self, spec, Arc::clone(&streams));
         let outcome = match &spec.work {
             Work::Command(command) => self.runner.run(spec, command, &streams, &cancel).await,
+            Work::Http(request) => self.requester.run(spec, request, &streams, &cancel).await,
         };
         drop(place);
         outcome

@@ -4,4 +4,5 @@ mod command;
 mod harness;
 mod orphans;
 mod probe;
+mod request;
 mod results;

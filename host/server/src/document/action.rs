@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use caelum_core::task::CommandSpec;
+use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec};
 use caelum_core::workflow::Action;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,6 +17,8 @@ use super::{Faults, filled};
 pub enum ActionKind {
     /// Runs a program on each target machine: `program`, `args`, `cwd`, `env`, `stdin`, `shell`, `collect`, `outputs`.
     Command,
+    /// Sends one HTTP request from each target machine: `url`, `method`, `headers`, `body`, `expect`.
+    Http,
     /// Applies an improvement pattern to a component: `pattern`, `target`, `parameters`, `dry_run`,
     /// `allow_review_edits`.
     Pattern,
@@ -56,6 +58,22 @@ pub struct ActionDocument {
     /// standard output that is a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<String>,
+    /// `http`: the method; GET when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<MethodWord>,
+    /// `http`: where, an absolute http or https URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `http`: header lines to send; their values are never logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// `http`: the body; a string is sent as it is, any other value as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_json")]
+    pub body: Option<Value>,
+    /// `http`: what the answer has to be; any status from 200 to 299 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<ExpectDocument>,
     /// `pattern`: the pattern's name, see `list_patterns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
@@ -76,8 +94,20 @@ pub struct ActionDocument {
     pub instructions: Option<String>,
 }
 
+/// Any JSON value but `null`, spelled out: some clients take a schema that says nothing for a mistake.
+fn any_json(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [
+        {"type": "string"},
+        {"type": "object", "additionalProperties": true},
+        {"type": "array", "items": {}},
+        {"type": "number"},
+        {"type": "boolean"},
+    ]})
+}
+
 /// The fields of each kind.
 const COMMAND: &[&str] = &["program", "args", "cwd", "env", "stdin", "shell", "collect", "outputs"];
+const HTTP: &[&str] = &["method", "url", "headers", "body", "expect"];
 const PATTERN: &[&str] = &["pattern", "target", "parameters", "dry_run", "allow_review_edits"];
 const MANUAL: &[&str] = &["instructions"];
 
@@ -93,6 +123,11 @@ impl ActionDocument {
             shell: None,
             collect: None,
             outputs: None,
+            method: None,
+            url: None,
+            headers: None,
+            body: None,
+            expect: None,
             pattern: None,
             target: None,
             parameters: None,
@@ -119,6 +154,14 @@ impl ActionDocument {
                     ..Self::empty(ActionKind::Command)
                 }
             }
+            Action::Http(request) => Self {
+                method: MethodWord::of(&request.method),
+                url: Some(request.url.clone()),
+                headers: (!request.headers.is_empty()).then(|| request.headers.clone()),
+                body: request.body.clone(),
+                expect: ExpectDocument::of(&request.expect),
+                ..Self::empty(ActionKind::Http)
+            },
             Action::Pattern { pattern, target, parameters, dry_run, allow_review_edits } => Self {
                 pattern: Some(pattern.to_string()),
                 target: Some(target.clone()),
@@ -137,6 +180,7 @@ impl ActionDocument {
     pub(super) fn to_action(&self, at: &str, faults: &mut Faults) -> Option<Action> {
         let (word, fitting) = match self.kind {
             ActionKind::Command => ("command", COMMAND),
+            ActionKind::Http => ("http", HTTP),
             ActionKind::Pattern => ("pattern", PATTERN),
             ActionKind::Manual => ("manual", MANUAL),
         };
@@ -175,6 +219,13 @@ impl ActionDocument {
                     outputs: filled(self.outputs.as_ref()).map(str::to_owned),
                 }))
             }
+            ActionKind::Http => Some(Action::Http(HttpSpec {
+                method: self.method.map(MethodWord::to_text).unwrap_or_default(),
+                url: needed("url", self.url.as_ref())?,
+                headers: self.headers.clone().unwrap_or_default(),
+                body: self.body.clone(),
+                expect: self.expect.as_ref().map(ExpectDocument::to_expect).unwrap_or_default(),
+            })),
             ActionKind::Pattern => {
                 let pattern = needed("pattern", self.pattern.as_ref());
                 let target = needed("target", self.target.as_ref());
@@ -204,6 +255,11 @@ impl ActionDocument {
             ("shell", "command", self.shell.is_some()),
             ("collect", "command", self.collect.is_some()),
             ("outputs", "command", self.outputs.is_some()),
+            ("method", "http", self.method.is_some()),
+            ("url", "http", self.url.is_some()),
+            ("headers", "http", self.headers.is_some()),
+            ("body", "http", self.body.is_some()),
+            ("expect", "http", self.expect.is_some()),
             ("pattern", "pattern", self.pattern.is_some()),
             ("target", "pattern", self.target.is_some()),
             ("parameters", "pattern", self.parameters.is_some()),
@@ -213,6 +269,84 @@ impl ActionDocument {
         ]
         .into_iter()
         .filter_map(|(field, owner, given)| given.then_some((field, owner)))
+    }
+}
+
+/// The methods of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MethodWord {
+    /// Asks for something.
+    Get,
+    /// Asks for the head of it.
+    Head,
+    /// Hands something over.
+    Post,
+    /// Puts something in its place.
+    Put,
+    /// Changes a part.
+    Patch,
+    /// Takes something away.
+    Delete,
+    /// Asks what is possible.
+    Options,
+}
+
+impl MethodWord {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Get, "GET"),
+        (Self::Head, "HEAD"),
+        (Self::Post, "POST"),
+        (Self::Put, "PUT"),
+        (Self::Patch, "PATCH"),
+        (Self::Delete, "DELETE"),
+        (Self::Options, "OPTIONS"),
+    ];
+
+    fn of(method: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, text)| *text == method).map(|(word, _)| *word)
+    }
+
+    fn to_text(self) -> String {
+        Self::ALL
+            .iter()
+            .find(|(word, _)| *word == self)
+            .map(|(_, text)| (*text).to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// What the answer to a request has to be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({"status": [200], "json": {"status": "healthy"}}))]
+pub struct ExpectDocument {
+    /// Status codes that are good; 200 to 299 when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<u16>,
+    /// Text that the body holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// Members that the body, a JSON object, holds at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<Map<String, Value>>,
+}
+
+impl ExpectDocument {
+    fn of(expect: &HttpExpect) -> Option<Self> {
+        (*expect != HttpExpect::default()).then(|| Self {
+            status: expect.status.clone(),
+            contains: expect.contains.clone(),
+            json: expect.json.as_ref().and_then(Value::as_object).cloned(),
+        })
+    }
+
+    fn to_expect(&self) -> HttpExpect {
+        HttpExpect {
+            status: self.status.clone(),
+            contains: self.contains.clone(),
+            json: self.json.clone().map(Value::Object),
+        }
     }
 }
 

@@ -69,6 +69,15 @@ steps:
     type: validation
     dependencies: [harden]
     action: {kind: manual, instructions: Look at it.}
+  - id: announce
+    type: deployment
+    action:
+      kind: http
+      method: POST
+      url: "http://127.0.0.1:1/{{ parameters.tag }}"
+      headers: {authorization: "Bearer {{ parameters.tag }}"}
+      body: {tag: "{{ parameters.tag }}", parts: [1, 2.5, true]}
+      expect: {status: [200, 201], contains: ok, json: {done: true}}
 "#;
 
 fn definition(document: &WorkflowDocument) -> WorkflowDefinition {
@@ -154,7 +163,7 @@ fn every_fault_of_the_shape_is_named_at_once_with_its_place() {
         "/steps/0/type: found \"developement\", allowed: \"development\", \"integration\", \"validation\", \"deployment\"; did you mean `development`?",
         "/steps/0/validations: unknown field; did you mean `validation`?",
         "/steps/0/timeout_s: found 0, at least 1 is allowed",
-        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"pattern\", \"manual\"; did you mean `command`?",
+        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"http\", \"pattern\", \"manual\"; did you mean `command`?",
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected} is not in {found:#?}");
     }

@@ -1,0 +1,4 @@
+//! What steps can do, against real things: requests to real sockets.
+
+mod harness;
+mod http;
