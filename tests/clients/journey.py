@@ -67,6 +67,11 @@ async def journey(tools, call, wait_with_progress):
     assert health["status"] == "healthy", health
 
 
+def settings():
+    """Returns the settings of this run, for clients that hand on no environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CAELUM_WORKFLOW_")}
+
+
 @contextlib.contextmanager
 def serving(program, home):
     """Runs the server on any free port and gives its `host:port`."""

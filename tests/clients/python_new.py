@@ -8,7 +8,7 @@ from mcp import Client, StdioServerParameters
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
-from journey import journey, serving
+from journey import journey, serving, settings
 
 
 @contextlib.asynccontextmanager
@@ -71,7 +71,7 @@ async def main(program, home):
     for mode in ("auto", "legacy"):
         stdio = StdioServerParameters(
             command=program, args=["serve", "--stdio"], cwd=f"{home}/root",
-            env={"CAELUM_WORKFLOW_DATA_DIR": f"{home}/data"},
+            env=settings(),
         )
         print(f"clients: python, new, {mode}, stdio: {await run(stdio, mode)}", file=sys.stderr)
         with serving(program, home) as address:

@@ -10,7 +10,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.websocket import websocket_client
 
-from journey import journey, serving
+from journey import journey, serving, settings
 
 
 async def run(transport):
@@ -45,7 +45,7 @@ async def main(program, home):
     warnings.simplefilter("ignore", DeprecationWarning)
     stdio = stdio_client(StdioServerParameters(
         command=program, args=["serve", "--stdio"], cwd=f"{home}/root",
-        env={"CAELUM_WORKFLOW_DATA_DIR": f"{home}/data"},
+        env=settings(),
     ))
     print(f"clients: python, old, stdio: {await run(stdio)}", file=sys.stderr)
     with serving(program, home) as address:

@@ -60,15 +60,22 @@ install_python python-old "mcp[cli,ws]==$MCP_OLD"
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 mkdir "$home/root"
-export HOME=$home CAELUM_WORKFLOW_DATA_DIR=$home/data
+export HOME=$home CAELUM_WORKFLOW_DATA_DIR=$home/data CAELUM_WORKFLOW_CACHE_DIR=$PWD/$place/plugin-cache
 unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME XDG_CACHE_HOME
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 
 repository=$PWD
 cd "$home/root"
+
+# Clients give up on a server that takes long to greet; plugins are compiled before the first of them comes.
+"$program" list-patterns >/dev/null
+
 inspect() {
+    # It hands on no environment but what it is told to.
     PATH="$repository/$place/node_modules/.bin:$PATH" \
-        mcp-inspector --cli "$program" serve --stdio "$@"
+        mcp-inspector --cli "$program" serve --stdio --connect-timeout 60000 \
+        -e "CAELUM_WORKFLOW_DATA_DIR=$CAELUM_WORKFLOW_DATA_DIR" \
+        -e "CAELUM_WORKFLOW_CACHE_DIR=$CAELUM_WORKFLOW_CACHE_DIR" "$@"
 }
 
 for era in legacy modern; do
@@ -86,7 +93,8 @@ for era in legacy modern; do
     }
 done
 # What is merely unwise counts too.
-if grep -i -E '\bwarning\b' "$home/inspector.log" >&2; then
+if grep -q -i -E '\bwarning\b' "$home/inspector.log"; then
+    cat "$home/inspector.log" >&2
     say "the Inspector warns"
     exit 1
 fi
