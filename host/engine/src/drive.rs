@@ -4,26 +4,30 @@
 //! that they become are durable before anybody sees their effect.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{Review, WorkReport};
-use caelum_core::id::StepId;
+use caelum_core::id::{MachineId, StepId};
+use caelum_core::task::OutcomeStatus;
 use caelum_core::workflow::command::{Control, Report};
 use caelum_core::workflow::{
     Effect, Event, EventBody, Execution, ExecutionStatus, GateRecord, IllegalEvent, MachineView,
     Next, World, advance, recover,
 };
 use caelum_store::{Append, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
 
 use crate::engine::Inner;
 use crate::error::{EngineError, Mistake};
+use crate::panics::caught;
+use crate::perform::{broke_down, perform};
 use crate::request::Snapshot;
-use crate::supervisor::Changed;
+use crate::supervisor::{Changed, Counted};
 
 /// Messages handled before the events they became are stored together: one commit serves them all.
 const BATCH_MAX: usize = 256;
@@ -49,6 +53,8 @@ pub(crate) enum Ask {
 pub(crate) enum Message {
     /// A delivery ended.
     Reported(Effect, Report),
+    /// Nobody will report how a delivery ended.
+    Lost { effect: Effect, step: StepId, attempt: u32, machine: MachineId, epoch: u32, why: String },
     /// A gate was judged.
     Judged { effect: Effect, step: StepId, attempt: u32, record: Box<GateRecord> },
     /// Somebody asks for something.
@@ -63,10 +69,26 @@ struct Round {
     /// What happened, already applied in memory.
     events: Vec<Event>,
     /// Who waits for it to be stored.
-    answers: Vec<oneshot::Sender<Result<Snapshot, EngineError>>>,
+    answers: Vec<Answer>,
     /// Reports to take again when it cannot be stored.
     reports: Vec<Message>,
 }
+
+type Answer = oneshot::Sender<Result<Snapshot, EngineError>>;
+
+/// How an owner comes by its execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It has just been stored for the first time.
+    New,
+    /// It was read while nobody could own it: at the start of the engine.
+    Resumed,
+    /// It was read before it had an owner: another owner may have come and gone since, so it is read again.
+    Found,
+}
+
+/// Waits in line for a place; dropped and made anew it would be at the end of the line.
+type InLine = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
 /// The owner of one execution.
 pub(crate) struct Driver {
@@ -76,48 +98,72 @@ pub(crate) struct Driver {
     pub(crate) sender: mpsc::Sender<Message>,
     pub(crate) published: watch::Sender<Snapshot>,
     /// What is under way, and how to stop it.
-    pub(crate) under_way: BTreeMap<Effect, CancellationToken>,
+    under_way: BTreeMap<Effect, CancellationToken>,
+    /// Messages to take in the next round, in order.
+    inbox: VecDeque<Message>,
+    /// Whether work that was handed out before there was an owner still has to be given up.
+    recovering: bool,
     /// The place among those that run at once; given back while nothing is under way.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
-    /// Reports that could not be stored yet.
-    pub(crate) kept: VecDeque<Message>,
+    place: Option<OwnedSemaphorePermit>,
+    in_line: Option<InLine>,
+    /// Counts the execution among the open ones until it has ended.
+    counted: Option<Counted>,
 }
 
 impl Driver {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        execution: Execution,
+        mailbox: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+        published: watch::Sender<Snapshot>,
+        counted: Option<Counted>,
+    ) -> Self {
+        let (sender, mailbox) = mailbox;
+        Driver {
+            inner,
+            execution,
+            mailbox,
+            sender,
+            published,
+            under_way: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            recovering: false,
+            place: None,
+            in_line: None,
+            counted,
+        }
+    }
+
     /// Runs until the execution has ended and nobody wants anything of it, or until the engine stops.
-    pub(crate) async fn run(mut self, resume: bool) {
+    pub(crate) async fn run(mut self, begin: Begin) {
         let stop = self.inner.stop.clone();
-        if resume {
-            let mut round = self.round();
-            for body in recover(&self.execution).record {
-                self.record(&mut round, body);
+        if begin == Begin::Found && self.reload(&mut Round::default()).await.is_err() {
+            return;
+        }
+        // What nobody owned and was handed out was handed out by an engine that is gone.
+        self.recovering = begin != Begin::New && self.execution.head().end.is_none();
+        loop {
+            let Ok(turned) = self.turn().await else { return };
+            let wake_at = match &turned {
+                Some(wanted) => {
+                    self.act(wanted);
+                    wanted.wake_at
+                }
+                None => Some(self.inner.clock.now().plus(STORE_RETRY)),
+            };
+            let ended = self.execution.head().end.is_some();
+            let idle = turned.is_some() && self.under_way.is_empty() && wake_at.is_none();
+            // What a machine still does for an execution that has ended keeps nobody else waiting.
+            // Who waits for somebody needs none, even with a deadline.
+            let rests = turned.is_some() && self.under_way.is_empty() && !self.may_go_on();
+            if ended || rests {
+                self.place = None;
             }
-            if !round.events.is_empty() {
-                info!(lost = round.events.len(), "work was under way when the server stopped");
-            }
-            if let Err(Stuck) = self.commit(round).await {
+            if ended && idle && self.inner.supervisor.retire(self.execution.id(), &mut self.mailbox)
+            {
                 return;
             }
-        }
-        loop {
-            let round = self.round();
-            let Ok(wanted) = self.commit(round).await else { return };
-            self.act(&wanted);
-            let idle = self.under_way.is_empty() && self.kept.is_empty();
-            if idle && wanted.wake_at.is_none() && !self.may_go_on() {
-                self.place = None;
-                if self.execution.head().end.is_some()
-                    && self.inner.supervisor.retire(self.execution.id(), &mut self.mailbox)
-                {
-                    return;
-                }
-            }
-            let wake_at = if self.kept.is_empty() {
-                wanted.wake_at
-            } else {
-                Some(self.inner.clock.now().plus(STORE_RETRY))
-            };
-            let wants_place = self.place.is_none() && self.may_go_on();
+            self.line_up();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -125,21 +171,44 @@ impl Driver {
                     return;
                 }
                 // The driver holds a sender itself, so the mailbox is never closed.
-                Some(message) = self.mailbox.recv() => {
-                    if self.take(message).await.is_err() {
-                        return;
+                Some(message) = self.mailbox.recv() => self.accept(message),
+                place = arrived(&mut self.in_line) => {
+                    self.in_line = None;
+                    self.place = place.ok();
+                }
+                () = until(wake_at, &self.inner) => {}
+            }
+        }
+    }
+
+    /// Stands in the line for a place for as long as one is wanted.
+    fn line_up(&mut self) {
+        if self.place.is_some() || !self.may_go_on() {
+            self.in_line = None;
+        } else if self.in_line.is_none() {
+            self.in_line = Some(Box::pin(Arc::clone(&self.inner.places).acquire_owned()));
+        }
+    }
+
+    /// Takes a message and all others that wait already, so that one commit stores what they become.
+    fn accept(&mut self, message: Message) {
+        let mut next = Some(message);
+        while let Some(message) = next.take() {
+            match &message {
+                Message::Reported(effect, _) | Message::Lost { effect, .. } => {
+                    self.under_way.remove(effect);
+                    self.inbox.push_back(message);
+                }
+                // A judgement that was withdrawn was made all the same: nobody waits for it.
+                Message::Judged { effect, .. } => {
+                    if self.under_way.remove(effect).is_some() {
+                        self.inbox.push_back(message);
                     }
                 }
-                permit = Arc::clone(&self.inner.places).acquire_owned(), if wants_place => {
-                    self.place = permit.ok();
-                }
-                () = until(wake_at, &self.inner) => {
-                    if let Some(message) = self.kept.pop_front()
-                        && self.take(message).await.is_err()
-                    {
-                        return;
-                    }
-                }
+                Message::Asked(..) => self.inbox.push_back(message),
+            }
+            if self.inbox.len() < BATCH_MAX {
+                next = self.mailbox.try_recv().ok();
             }
         }
     }
@@ -150,10 +219,6 @@ impl Driver {
         head.end.is_none()
             && head.cancel.is_none()
             && self.execution.status() != ExecutionStatus::Paused
-    }
-
-    fn round(&self) -> Round {
-        Round { expected: self.execution.head().events, ..Round::default() }
     }
 
     /// Applies one fact in memory; false when it cannot happen in the present state.
@@ -171,79 +236,86 @@ impl Driver {
         }
     }
 
-    /// Takes a message and all others that wait already, so that one commit stores what they become.
-    async fn take(&mut self, message: Message) -> Result<(), Stuck> {
-        let mut round = self.round();
-        let mut next = Some(message);
-        let mut taken = 0;
-        while let Some(message) = next.take() {
-            taken += 1;
-            match message {
-                Message::Reported(effect, report) => {
-                    self.under_way.remove(&effect);
-                    let body = self.execution.receive(report.clone());
-                    self.record(&mut round, body);
-                    round.reports.push(Message::Reported(effect, report));
-                }
-                Message::Judged { effect, step, attempt, record } => {
-                    self.under_way.remove(&effect);
-                    // A judgement that nobody waits for any more (cancelled meanwhile) is not worth an event.
-                    let body = EventBody::GateJudged {
-                        step: step.clone(),
-                        attempt,
-                        record: record.clone(),
-                    };
-                    if self.record(&mut round, body) {
-                        round.reports.push(Message::Judged { effect, step, attempt, record });
-                    }
-                }
-                Message::Asked(ask, answer) => {
-                    match asked(&self.execution, ask, self.inner.clock.now()) {
-                        Ok(bodies) => {
-                            for body in bodies {
-                                self.record(&mut round, body);
-                            }
-                            round.answers.push(answer);
-                        }
-                        Err(refused) => drop(answer.send(Err(refused))),
-                    }
-                }
+    /// Turns what has arrived into facts, decides what follows, stores all of it in one transaction, and tells everybody.
+    /// Returns what is wanted then; nothing when it could not be stored and has to be tried again.
+    async fn turn(&mut self) -> Result<Option<Next>, Stuck> {
+        let expected = self.execution.head().events;
+        let mut round = Round { expected, ..Round::default() };
+        if self.recovering {
+            for body in recover(&self.execution).record {
+                self.record(&mut round, body);
             }
-            if taken < BATCH_MAX {
-                next = self.mailbox.try_recv().ok();
+            if !round.events.is_empty() {
+                info!(lost = round.events.len(), "work was under way when the server stopped");
             }
         }
-        self.commit(round).await.map(drop)
-    }
-
-    /// Decides what follows, stores the whole round in one transaction, tells everybody, and returns what is wanted.
-    async fn commit(&mut self, mut round: Round) -> Result<Next, Stuck> {
+        for message in std::mem::take(&mut self.inbox) {
+            self.take(&mut round, message);
+        }
         let wanted = match self.decide(&mut round) {
             Ok(wanted) => wanted,
-            Err(illegal) => {
-                // A bug of ours: this execution stands still, the server lives, and the rows are as they were.
-                error!(execution = %self.execution.id(), error = %illegal, "the execution is stuck");
-                self.inner.supervisor.mark_stuck(self.execution.id(), illegal.to_string());
-                return Err(Stuck);
-            }
+            // A bug of ours: this execution stands still, the server lives, and the rows are as they were.
+            Err(illegal) => return Err(self.stand_still(&illegal.to_string(), round.answers)),
         };
-        let Round { expected, events, answers, reports } = round;
-        if !events.is_empty() {
-            let stored = match Append::of(&mut self.execution, expected, events) {
-                Ok(append) => self.inner.store.append(append).await,
-                Err(failed) => Err(failed),
-            };
-            if let Err(failed) = stored {
-                self.not_stored(failed, answers, reports).await?;
-                return Ok(Next::default());
+        if !round.events.is_empty() {
+            if !self.store(&mut round).await? {
+                return Ok(None);
             }
             self.publish();
         }
-        for answer in answers {
+        self.recovering = false;
+        for answer in round.answers {
             // Whoever asked may be gone; what they asked for is stored all the same.
             drop(answer.send(Ok(self.published.borrow().clone())));
         }
-        Ok(wanted)
+        Ok(Some(wanted))
+    }
+
+    fn take(&mut self, round: &mut Round, message: Message) {
+        match message {
+            Message::Reported(effect, report) => {
+                let body = self.execution.receive(report.clone());
+                self.record(round, body);
+                round.reports.push(Message::Reported(effect, report));
+            }
+            Message::Lost { effect, step, attempt, machine, epoch, why } => {
+                let body = EventBody::TargetLost {
+                    step: step.clone(),
+                    attempt,
+                    machine: machine.clone(),
+                    epoch,
+                    reason: why.clone(),
+                };
+                // Cancelled meanwhile, it counted as lost already.
+                if self.record(round, body) {
+                    let lost = Message::Lost { effect, step, attempt, machine, epoch, why };
+                    round.reports.push(lost);
+                }
+            }
+            Message::Judged { effect, step, attempt, record } => {
+                // A judgement that nobody waits for any more (cancelled meanwhile) is not worth an event.
+                let body =
+                    EventBody::GateJudged { step: step.clone(), attempt, record: record.clone() };
+                if self.record(round, body) {
+                    round.reports.push(Message::Judged { effect, step, attempt, record });
+                }
+            }
+            Message::Asked(ask, answer) => {
+                match asked(&self.execution, ask, self.inner.clock.now()) {
+                    Ok(bodies) => {
+                        let all = bodies.into_iter().all(|body| self.record(round, body));
+                        if all {
+                            round.answers.push(answer);
+                        } else {
+                            let why = "what was accepted does not fit the state it was made for";
+                            let failed = EngineError::internal("nothing was changed", why);
+                            drop(answer.send(Err(failed)));
+                        }
+                    }
+                    Err(refused) => drop(answer.send(Err(refused))),
+                }
+            }
+        }
     }
 
     fn decide(&mut self, round: &mut Round) -> Result<Next, IllegalEvent> {
@@ -261,14 +333,19 @@ impl Driver {
         Ok(wanted)
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let before = self.published.borrow().execution.head().end;
         let snapshot =
             Snapshot { execution: Arc::new(self.execution.clone()), at: self.inner.clock.now() };
-        self.published.send_replace(snapshot.clone());
-        // Nobody may be listening.
-        drop(self.inner.changes.send(Changed { snapshot }));
         let head = self.execution.head();
+        // Counted before anybody can see the end, so that whoever sees it finds the room that it leaves.
+        match head.end {
+            Some(_) => self.counted = None,
+            None if self.counted.is_none() => {
+                self.counted = Some(self.inner.supervisor.count());
+            }
+            None => {}
+        }
         if let Some(end) = head.end
             && before.is_none()
         {
@@ -279,36 +356,79 @@ impl Driver {
                 "execution ended"
             );
         }
+        self.published.send_replace(snapshot.clone());
+        // Nobody may be listening.
+        drop(self.inner.changes.send(Changed { snapshot }));
     }
 
-    /// Goes back to what is stored, tells those who asked, and keeps the reports for another try.
-    async fn not_stored(
-        &mut self,
-        failed: StoreError,
-        answers: Vec<oneshot::Sender<Result<Snapshot, EngineError>>>,
-        reports: Vec<Message>,
-    ) -> Result<(), Stuck> {
+    /// Stores the events of a round; false when it is to be tried again.
+    async fn store(&mut self, round: &mut Round) -> Result<bool, Stuck> {
+        let events = std::mem::take(&mut round.events);
+        let then = round.expected + events.len() as u64;
+        let stored = match Append::of(&mut self.execution, round.expected, events) {
+            Ok(append) => self.inner.store.append(append).await,
+            Err(failed) => Err(failed),
+        };
+        let Err(failed) = stored else { return Ok(true) };
         let id = self.execution.id().clone();
-        for answer in answers {
-            let mistake = Mistake::new("not_stored", format!("nothing was changed: {failed}"))
-                .hint("mend the store (free space, rights), then ask again");
-            drop(answer.send(Err(mistake.into())));
-        }
-        if matches!(failed, StoreError::Conflict { .. }) {
-            error!(execution = %id, error = %failed, "another owner drives this execution");
-            self.inner.supervisor.mark_stuck(&id, failed.to_string());
-            return Err(Stuck);
+        // The caller can mend what they sent; nobody can mend what a machine sent or what we decided.
+        let mended = failed.is_transient()
+            || (matches!(failed, StoreError::TooLarge { .. }) && !round.answers.is_empty());
+        if !mended {
+            let answers = std::mem::take(&mut round.answers);
+            if matches!(failed, StoreError::Closed) {
+                drop(answers);
+                return Err(Stuck);
+            }
+            return Err(self.stand_still(&failed.to_string(), answers));
         }
         warn!(execution = %id, error = %failed, "failed to store; it is tried again");
-        self.kept.extend(reports);
+        self.reload(round).await?;
+        if self.execution.head().events == then {
+            // It is on disk all the same: only the answer was lost.
+            return Ok(true);
+        }
+        for answer in round.answers.drain(..) {
+            let mistake = Mistake::new("not_stored", format!("nothing was changed: {failed}"));
+            let mistake = match failed.is_transient() {
+                true => mistake.hint("mend the store (free space, rights), then ask again"),
+                false => mistake,
+            };
+            drop(answer.send(Err(mistake.into())));
+        }
+        self.inbox = round.reports.drain(..).collect();
+        Ok(false)
+    }
+
+    /// Goes back to what is stored; waits until that can be read.
+    async fn reload(&mut self, round: &mut Round) -> Result<(), Stuck> {
+        let id = self.execution.id().clone();
         loop {
             match self.inner.store.load_execution(&id).await {
                 Ok(Some(execution)) => {
                     self.execution = execution;
+                    if self.published.borrow().execution.head().events
+                        != self.execution.head().events
+                    {
+                        self.publish();
+                    }
                     return Ok(());
                 }
-                Ok(None) => return Err(Stuck),
-                Err(error) => warn!(execution = %id, %error, "failed to read; it is tried again"),
+                Ok(None) => {
+                    let answers = std::mem::take(&mut round.answers);
+                    return Err(self.stand_still("it is not in the store any more", answers));
+                }
+                Err(StoreError::Closed) => return Err(Stuck),
+                Err(error) => {
+                    warn!(execution = %id, %error, "failed to read; it is tried again");
+                    for answer in round.answers.drain(..) {
+                        let failed = EngineError::internal(
+                            "the store failed; whether the change was stored shows when it works again",
+                            error.to_string(),
+                        );
+                        drop(answer.send(Err(failed)));
+                    }
+                }
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => return Err(Stuck),
@@ -317,12 +437,20 @@ impl Driver {
         }
     }
 
+    /// Gives up driving: the execution stays as it is on disk, and health says why.
+    fn stand_still(&self, why: &str, answers: Vec<Answer>) -> Stuck {
+        let id = self.execution.id();
+        error!(execution = %id, error = %why, "the execution is stuck");
+        self.inner.supervisor.mark_stuck(id, why.to_owned());
+        for answer in answers {
+            let failed = EngineError::internal(format!("execution `{id}` stands still"), why);
+            drop(answer.send(Err(failed)));
+        }
+        Stuck
+    }
+
     /// Starts what is wanted and not under way; stops what is under way and not wanted.
     fn act(&mut self, wanted: &Next) {
-        if !self.kept.is_empty() {
-            // What was decided may not be stored: act again when it is.
-            return;
-        }
         for effect in &wanted.effects {
             match effect {
                 Effect::Stop { step, attempt, target, epoch } => {
@@ -367,8 +495,20 @@ impl Driver {
         let span = tracing::Span::current();
         self.inner.tasks.spawn(
             async move {
-                let message = crate::perform::perform(inner, execution, effect, token).await;
-                if let Some(message) = message {
+                let performing = perform(Arc::clone(&inner), Arc::clone(&execution), effect, token);
+                let message = tokio::select! {
+                    performed = caught(performing) => match performed {
+                        Ok(message) => message,
+                        Err(panic) => {
+                            error!(execution = %execution.id(), ?effect, %panic, "an effect panicked");
+                            broke_down(&execution, effect, panic)
+                        }
+                    },
+                    () = left_behind(&inner) => None,
+                };
+                if let Some(message) = message
+                    && !(inner.stop.is_cancelled() && ended_by_us(&message))
+                {
                     // The driver is gone only when the engine stops; the restart then runs the work again.
                     drop(sender.send(message).await);
                 }
@@ -376,6 +516,18 @@ impl Driver {
             .instrument(span),
         );
     }
+}
+
+/// Waits until the engine has stopped and what still runs has had its time to end.
+async fn left_behind(inner: &Inner) {
+    inner.stop.cancelled().await;
+    tokio::time::sleep(inner.options.cancel_wait).await;
+}
+
+/// Whether work reports that it was cancelled. While the engine stops, that says nothing about the work: it runs again
+/// after the restart.
+fn ended_by_us(message: &Message) -> bool {
+    matches!(message, Message::Reported(_, report) if report.outcome.status == OutcomeStatus::Cancelled)
 }
 
 /// The driver cannot go on with its execution.
@@ -402,6 +554,14 @@ fn asked(execution: &Execution, ask: Ask, now: Timestamp) -> Result<Vec<EventBod
             execution.control(&control, by, reason)?.into_iter().collect()
         }
     })
+}
+
+/// Waits until the line has moved on to its first; for ever when nobody stands in it.
+async fn arrived(in_line: &mut Option<InLine>) -> Result<OwnedSemaphorePermit, AcquireError> {
+    match in_line {
+        Some(in_line) => in_line.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until a moment, or for ever when there is none.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::drive::Begin;
 use crate::error::EngineError;
 use crate::supervisor::{Changed, Supervisor};
 use crate::system_clock::SystemClock;
@@ -189,7 +190,7 @@ impl Engine {
         let open = self.0.store.open_executions().await.map_err(EngineError::Store)?;
         for id in &open {
             match self.0.store.load_execution(id).await {
-                Ok(Some(execution)) => drop(self.own(execution, true)),
+                Ok(Some(execution)) => self.own(execution, Begin::Resumed, None)?,
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "cannot be read and stands still");

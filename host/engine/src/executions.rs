@@ -60,16 +60,15 @@ impl Engine {
         started: Started,
         keyed: Option<Keyed>,
     ) -> Result<Snapshot, EngineError> {
-        let inner = &self.0;
-        let open_max = inner.options.open_executions_max;
-        if inner.open_executions() >= open_max {
+        let open_max = self.0.options.open_executions_max;
+        let Some(counted) = self.0.supervisor.reserve(open_max) else {
             return Err(Mistake::new(
                 "too_many_executions",
                 format!("{open_max} executions are open already"),
             )
             .hint("wait until some have ended, or cancel some with control_execution")
             .into());
-        }
+        };
         let id: ExecutionId = new_id(match kind {
             ExecutionKind::Workflow => "ex",
             ExecutionKind::TaskGroup => "tg",
@@ -81,16 +80,16 @@ impl Engine {
         let entry =
             keyed.as_ref().map(|keyed| keyed.entry(json!({"execution_id": id.as_str()}), now));
         let created = match caelum_store::NewExecution::of(&mut execution, kind, vec![event]) {
-            Ok(row) => inner.store.create_execution(row, entry).await,
+            Ok(row) => self.create(execution, row, entry, counted).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = created {
-            let answer = self.raced(keyed.as_ref(), error)?;
-            return self.started_before(&answer).await;
+        match created {
+            Ok(snapshot) => Ok(snapshot),
+            Err(error) => {
+                let answer = self.raced(keyed.as_ref(), error)?;
+                self.started_before(&answer).await
+            }
         }
-        let handle = self.own(execution, false);
-        let snapshot = handle.published.borrow().clone();
-        Ok(snapshot)
     }
 
     /// Returns the execution that the same request started before.
@@ -394,6 +393,8 @@ pub(crate) fn stored(error: StoreError) -> EngineError {
     match error {
         StoreError::BadCursor { .. } => Mistake::new("cursor", error.to_string()).into(),
         StoreError::TooLarge { .. } => Mistake::new("too_large", error.to_string()).into(),
+        // The store closes last of all.
+        StoreError::Closed => EngineError::Stopping,
         other => EngineError::Store(other),
     }
 }

@@ -58,6 +58,25 @@ pub(crate) async fn judge(
     }
 }
 
+/// Builds the record of a judgement that broke down on our side: never a `fail`. Nothing when the gate has no pinned
+/// validator, which no execution begins with.
+pub(crate) fn not_judged(
+    execution: &Execution,
+    step: usize,
+    gate: Gate,
+    why: String,
+) -> Option<GateRecord> {
+    let summary = "the server broke down while it judged".to_owned();
+    Some(GateRecord {
+        gate,
+        validator: execution.validator(step, gate.kind)?.clone(),
+        verdict: Verdict::broken_down(summary, Some(HostReason::Internal { message: why })),
+        subject_digest: subject(execution, step),
+        probes: Vec::new(),
+        duration_us: 0,
+    })
+}
+
 /// Asks exactly the validator that the execution is pinned to.
 async fn ask(
     inner: &Arc<Inner>,

@@ -74,7 +74,7 @@ impl Engine {
             .store
             .begin_idempotent(keyed.scope, &keyed.key, &keyed.digest)
             .await
-            .map_err(EngineError::Store)?;
+            .map_err(crate::executions::stored)?;
         used.map(|used| answer(keyed, used)).transpose()
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn perform(
 ) -> Option<Message> {
     match effect {
         Effect::Run { step, attempt, target, epoch } => {
-            let machine = execution.step(step).targets.get(target)?.machine.clone();
+            let machine = execution.step(step).targets[target].machine.clone();
             let delivery = Delivery { step, attempt, epoch, machine: machine.clone() };
             let outcome = run(&inner, &execution, &delivery, cancel).await;
             let report = Report {
@@ -55,6 +55,28 @@ pub(crate) async fn perform(
             })
         }
         // Stopping is a token that the owner cancels.
+        Effect::Stop { .. } => None,
+    }
+}
+
+/// Tells the owner of an effect that broke down in the middle. What its work did is unknown, as if the machine were
+/// lost; a judgement was none.
+pub(crate) fn broke_down(execution: &Execution, effect: Effect, panic: String) -> Option<Message> {
+    match effect {
+        Effect::Run { step, attempt, target, epoch } => Some(Message::Lost {
+            effect,
+            step: execution.definition().steps[step].id.clone(),
+            attempt,
+            machine: execution.step(step).targets.get(target)?.machine.clone(),
+            epoch,
+            why: format!("panicked: {panic}"),
+        }),
+        Effect::Judge { step, attempt, gate, .. } => Some(Message::Judged {
+            effect,
+            step: execution.definition().steps[step].id.clone(),
+            attempt,
+            record: Box::new(crate::gates::not_judged(execution, step, gate, panic)?),
+        }),
         Effect::Stop { .. } => None,
     }
 }

@@ -1,16 +1,20 @@
 //! Which executions are owned by whom: one driver for each that is open, or that somebody asks something of.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use caelum_core::id::ExecutionId;
 use caelum_core::workflow::Execution;
+use caelum_store::{IdempotencyEntry, NewExecution, StoreError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, error, info_span};
 
-use crate::drive::{Ask, Driver, Message};
+use crate::drive::{Ask, Begin, Driver, Message};
 use crate::engine::{Engine, Inner};
 use crate::error::{EngineError, Mistake};
+use crate::panics::caught;
 use crate::request::Snapshot;
 
 /// How many messages may wait for one execution. Reports wait for room; callers are told that it is busy.
@@ -30,11 +34,38 @@ pub(crate) struct Handle {
     pub(crate) published: watch::Receiver<Snapshot>,
 }
 
-/// The open executions. A plain lock, held for a few lines and never across an await.
+/// One of the open executions, as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Handle {
+    /// Puts a message into the mailbox of the owner.
+    fn send(&self, id: &ExecutionId, message: Message) -> Result<(), EngineError> {
+        self.sender.try_send(message).map_err(|unsent| match unsent {
+            TrySendError::Full(_) => {
+                Mistake::new("busy", format!("execution `{id}` has too much to do"))
+                    .hint("ask again in a second")
+                    .into()
+            }
+            // Owners leave without giving up their place only when the engine stops.
+            TrySendError::Closed(_) => EngineError::Stopping,
+        })
+    }
+}
+
+/// Who owns which execution. Plain locks, held for a few lines and never across an await.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     handles: Mutex<HashMap<ExecutionId, Handle>>,
     stuck: Mutex<BTreeMap<ExecutionId, String>>,
+    /// Executions that have an owner and have not ended.
+    open: Arc<AtomicUsize>,
 }
 
 impl Supervisor {
@@ -47,9 +78,30 @@ impl Supervisor {
         self.handles().get(id).cloned()
     }
 
-    /// Returns how many executions have an owner.
+    /// Returns how many executions have an owner and have not ended.
     pub(crate) fn open(&self) -> usize {
-        self.handles().len()
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more open execution.
+    pub(crate) fn count(&self) -> Counted {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.open))
+    }
+
+    /// Counts one more open execution unless there are `max` already.
+    pub(crate) fn reserve(&self, max: usize) -> Option<Counted> {
+        // Counted first and given back when it was one too many: two that come at once do not both get the last one.
+        let counted = self.count();
+        (self.open() <= max).then_some(counted)
+    }
+
+    /// Hands a message to the owner of an execution; gives it back when there is none.
+    fn send(&self, id: &ExecutionId, message: Message) -> Result<Option<Message>, EngineError> {
+        match self.handles().get(id) {
+            Some(handle) => handle.send(id, message).map(|()| None),
+            None => Ok(Some(message)),
+        }
     }
 
     /// Lets an owner go when nothing waits in its mailbox: under the lock under which messages are sent, so that none
@@ -62,6 +114,11 @@ impl Supervisor {
         } else {
             false
         }
+    }
+
+    /// Forgets an owner that never had anything to own.
+    fn forget(&self, id: &ExecutionId) {
+        self.handles().remove(id);
     }
 
     /// Remembers that an execution stands still because of a bug or another owner.
@@ -77,58 +134,102 @@ impl Supervisor {
 }
 
 impl Engine {
-    /// Gives an execution an owner, unless it has one.
-    pub(crate) fn own(&self, execution: Execution, resume: bool) -> Handle {
-        let inner = &self.0;
-        let mut handles = inner.supervisor.handles();
-        if let Some(handle) = handles.get(execution.id()) {
-            return handle.clone();
-        }
+    /// Gives an execution an owner, unless it has one, and hands that one a message. The message waits before the owner
+    /// begins: without one, the owner of an execution that has ended is gone at once.
+    pub(crate) fn own(
+        &self,
+        execution: Execution,
+        begin: Begin,
+        message: Option<Message>,
+    ) -> Result<(), EngineError> {
         let id = execution.id().clone();
+        let mut handles = self.0.supervisor.handles();
+        let owned = handles.get(&id).cloned();
+        let (handle, driver) = match owned {
+            Some(handle) => (handle, None),
+            None => {
+                let (handle, driver) = self.driver(execution, None);
+                (handle, Some(driver))
+            }
+        };
+        if let Some(message) = message {
+            handle.send(&id, message)?;
+        }
+        if let Some(driver) = driver {
+            handles.insert(id.clone(), handle);
+            drop(handles);
+            self.drive(id, driver.run(begin));
+        }
+        Ok(())
+    }
+
+    /// Stores a new execution and gives it its owner; both or neither, even when the caller goes away meanwhile. The
+    /// owner is there first, so that nobody else can come to own what is stored.
+    pub(crate) async fn create(
+        &self,
+        execution: Execution,
+        row: NewExecution,
+        key: Option<IdempotencyEntry>,
+        counted: Counted,
+    ) -> Result<Snapshot, StoreError> {
+        let id = execution.id().clone();
+        let (handle, driver) = self.driver(execution, Some(counted));
+        let snapshot = handle.published.borrow().clone();
+        self.0.supervisor.handles().insert(id.clone(), handle);
+        let (answer, answered) = oneshot::channel();
+        let inner = Arc::clone(&self.0);
+        let creating = id.clone();
+        self.drive(id, async move {
+            if let Err(failed) = stored(&inner, &creating, row, key).await {
+                inner.supervisor.forget(&creating);
+                drop(answer.send(Err(failed)));
+                return;
+            }
+            // Whoever asked may be gone; the execution runs all the same.
+            drop(answer.send(Ok(snapshot)));
+            driver.run(Begin::New).await;
+        });
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    fn driver(&self, execution: Execution, counted: Option<Counted>) -> (Handle, Driver) {
+        let inner = &self.0;
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
         let snapshot = Snapshot { execution: Arc::new(execution.clone()), at: inner.clock.now() };
         let (publish, published) = watch::channel(snapshot);
         let handle = Handle { sender: sender.clone(), published };
-        handles.insert(id.clone(), handle.clone());
-        drop(handles);
-        let driver = Driver {
-            inner: Arc::clone(inner),
-            execution,
-            mailbox,
-            sender,
-            published: publish,
-            under_way: BTreeMap::new(),
-            place: None,
-            kept: VecDeque::new(),
-        };
+        let open = execution.head().end.is_none();
+        let counted = counted.or_else(|| open.then(|| inner.supervisor.count()));
+        let driver = Driver::new(Arc::clone(inner), execution, (sender, mailbox), publish, counted);
+        (handle, driver)
+    }
+
+    /// Lets an owner work; its panic makes the execution stand still and nothing else.
+    fn drive(&self, id: ExecutionId, owner: impl Future<Output = ()> + Send + 'static) {
+        let inner = Arc::clone(&self.0);
         let span = info_span!("execution", %id);
-        inner.tasks.spawn(driver.run(resume).instrument(span));
-        handle
+        let owned = async move {
+            if let Err(panic) = caught(owner).await {
+                error!(execution = %id, %panic, "the owner of an execution panicked");
+                inner.supervisor.mark_stuck(&id, format!("a bug: {panic}"));
+            }
+        };
+        self.0.tasks.spawn(owned.instrument(span));
     }
 
     /// Asks something of an execution and waits until the answer is on disk.
     pub(crate) async fn ask(&self, id: &ExecutionId, ask: Ask) -> Result<Snapshot, EngineError> {
-        let inner = &self.0;
-        if let Some(why) = inner.supervisor.stuck().get(id) {
+        let supervisor = &self.0.supervisor;
+        if let Some(why) = supervisor.stuck().get(id) {
             return Err(EngineError::internal(
                 format!("execution `{id}` stands still"),
                 why.clone(),
             ));
         }
-        if inner.supervisor.handle(id).is_none() {
-            let execution = self.load(id).await?;
-            self.own(execution, false);
-        }
         let (answer, answered) = oneshot::channel();
-        {
-            let handles = inner.supervisor.handles();
-            let Some(handle) = handles.get(id) else {
-                return Err(EngineError::Stopping);
-            };
-            handle.sender.try_send(Message::Asked(ask, answer)).map_err(|_| {
-                Mistake::new("busy", format!("execution `{id}` has too much to do"))
-                    .hint("ask again in a second")
-            })?;
+        if let Some(message) = supervisor.send(id, Message::Asked(ask, answer))? {
+            let execution = self.load(id).await?;
+            self.own(execution, Begin::Found, Some(message))?;
         }
         answered.await.map_err(|_| EngineError::Stopping)?
     }
@@ -138,7 +239,7 @@ impl Engine {
             .store
             .load_execution(id)
             .await
-            .map_err(EngineError::Store)?
+            .map_err(crate::executions::stored)?
             .ok_or_else(|| unknown_execution(id.as_str()))
     }
 }
@@ -150,8 +251,21 @@ pub(crate) fn unknown_execution(id: &str) -> EngineError {
         .into()
 }
 
+/// Stores a new execution. A failure after which it is on disk all the same is none.
+async fn stored(
+    inner: &Inner,
+    id: &ExecutionId,
+    row: NewExecution,
+    key: Option<IdempotencyEntry>,
+) -> Result<(), StoreError> {
+    let Err(failed) = inner.store.create_execution(row, key).await else { return Ok(()) };
+    let found =
+        failed.is_transient() && matches!(inner.store.load_execution(id).await, Ok(Some(_)));
+    if found { Ok(()) } else { Err(failed) }
+}
+
 impl Inner {
-    /// Returns how many executions have an owner.
+    /// Returns how many executions have an owner and have not ended.
     pub(crate) fn open_executions(&self) -> usize {
         self.supervisor.open()
     }
