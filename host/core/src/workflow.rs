@@ -11,6 +11,7 @@ mod graph;
 mod next;
 mod outcome;
 mod recovery;
+mod review;
 mod rules;
 mod template;
 mod transition;
@@ -20,7 +21,8 @@ pub use definition::{
     WorkflowDefinition,
 };
 pub use event::{
-    Actor, Event, EventBody, FailureCause, GateKind, GateRecord, SkipReason, Started, StepFailure,
+    Actor, Event, EventBody, FailureCause, GateKind, GateRecord, ParentStep, SkipReason, Started,
+    StepFailure,
 };
 pub use execution::{
     Dirty, Execution, ExecutionHead, ExecutionStatus, Gate, GateTiming, StepPhase, StepState,
@@ -30,6 +32,7 @@ pub use graph::Graph;
 pub use next::{Effect, MachineView, Next, World, advance, next, resolve};
 pub use outcome::settle;
 pub use recovery::{Recovery, recover};
+pub use review::{OnReviewTimeout, ReviewRules};
 pub use rules::{KnownValidator, RuleLimits, Violation, check_definition};
 pub use template::{
     Scope, TemplateError, render_text, render_texts, render_value, scope, test_condition,

@@ -183,7 +183,7 @@ impl Driver {
 
     /// Stands in the line for a place for as long as one is wanted.
     fn line_up(&mut self) {
-        if self.place.is_some() || !self.may_go_on() {
+        if !self.lacks_place() {
             self.in_line = None;
         } else if self.in_line.is_none() {
             self.in_line = Some(Box::pin(Arc::clone(&self.inner.places).acquire_owned()));
@@ -219,6 +219,12 @@ impl Driver {
         head.end.is_none()
             && head.cancel.is_none()
             && self.execution.status() != ExecutionStatus::Paused
+    }
+
+    /// Whether it has to stand in line before anything begins. A child runs in the place of the execution that waits for
+    /// it: were it to stand in line, parents could hold all places and wait for children that never get one.
+    fn lacks_place(&self) -> bool {
+        self.place.is_none() && self.execution.head().parent.is_none() && self.may_go_on()
     }
 
     /// Applies one fact in memory; false when it cannot happen in the present state.
@@ -319,7 +325,7 @@ impl Driver {
     }
 
     fn decide(&mut self, round: &mut Round) -> Result<Next, IllegalEvent> {
-        if self.place.is_none() && self.may_go_on() {
+        if self.lacks_place() {
             return Ok(Next::default());
         }
         let machines = self.inner.machine_views();
@@ -460,6 +466,10 @@ impl Driver {
                         target: *target,
                         epoch: *epoch,
                     };
+                    // A child that runs on from before a restart has nobody who waits for it yet.
+                    if self.execution.runs_child(*step) && !self.under_way.contains_key(&running) {
+                        self.start(running);
+                    }
                     if let Some(token) = self.under_way.get(&running) {
                         token.cancel();
                     }
@@ -475,7 +485,7 @@ impl Driver {
         let unwanted = |effect: &Effect| {
             matches!(effect, Effect::Judge { .. }) && !wanted.effects.contains(effect)
         };
-        let decided = self.place.is_some() || !self.may_go_on();
+        let decided = !self.lacks_place();
         self.under_way.retain(|effect, token| {
             let stop = decided && unwanted(effect);
             if stop {

@@ -60,6 +60,8 @@ pub struct EngineOptions {
     pub concurrent_executions_max: usize,
     /// Executions that have not ended (default 10,000); more are refused.
     pub open_executions_max: usize,
+    /// How deep executions may start each other as children (default 8): a workflow that runs itself ends there.
+    pub workflow_depth_max: u32,
     /// How long one run may take when its step says nothing (default 5 min).
     pub default_timeout: Duration,
     /// How long ended work may take to end after SIGTERM (default 5 s).
@@ -91,6 +93,7 @@ impl EngineOptions {
             plans: PlanLimits::default(),
             concurrent_executions_max: 1_000,
             open_executions_max: 10_000,
+            workflow_depth_max: 8,
             default_timeout: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(5),
             cancel_wait: Duration::from_secs(60),

@@ -13,6 +13,7 @@ use caelum_core::workflow::{
 };
 use caelum_store::{ExecutionKind, StoreError};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::drive::Ask;
@@ -24,6 +25,9 @@ use crate::request::{
     StepReport, StepReview,
 };
 use crate::supervisor::unknown_execution;
+
+/// Reviews that one call may give: more would keep its caller waiting longer than clients wait.
+pub const REVIEWS_MAX: usize = 1_000;
 
 impl Engine {
     /// Starts an execution. It is on disk when this returns, so it will run whatever happens.
@@ -48,6 +52,7 @@ impl Engine {
             target_machines: new.target_machines.clone(),
             plugins,
             by: new.by.clone(),
+            parent: None,
         };
         self.start(ExecutionKind::Workflow, definition, started, keyed).await
     }
@@ -60,6 +65,21 @@ impl Engine {
         started: Started,
         keyed: Option<Keyed>,
     ) -> Result<Snapshot, EngineError> {
+        let id = new_id(match kind {
+            ExecutionKind::Workflow => "ex",
+            ExecutionKind::TaskGroup => "tg",
+        });
+        self.start_as(id, (kind, definition), started, keyed).await
+    }
+
+    /// Starts an execution under a name that is known before; there must be none of that name.
+    pub(crate) async fn start_as(
+        &self,
+        id: ExecutionId,
+        (kind, definition): (ExecutionKind, Arc<WorkflowDefinition>),
+        started: Started,
+        keyed: Option<Keyed>,
+    ) -> Result<Snapshot, EngineError> {
         let open_max = self.0.options.open_executions_max;
         let Some(counted) = self.0.supervisor.reserve(open_max) else {
             return Err(Mistake::new(
@@ -69,10 +89,6 @@ impl Engine {
             .hint("wait until some have ended, or cancel some with control_execution")
             .into());
         };
-        let id: ExecutionId = new_id(match kind {
-            ExecutionKind::Workflow => "ex",
-            ExecutionKind::TaskGroup => "tg",
-        });
         let graph = Arc::new(Graph::of(&definition.steps));
         let now = self.now();
         let mut execution = Execution::begin(id.clone(), definition, graph, started.clone(), now);
@@ -98,7 +114,10 @@ impl Engine {
         self.execution(id, Patience::default()).await
     }
 
-    async fn executable(&self, new: &NewExecution) -> Result<Arc<WorkflowDefinition>, EngineError> {
+    pub(crate) async fn executable(
+        &self,
+        new: &NewExecution,
+    ) -> Result<Arc<WorkflowDefinition>, EngineError> {
         let definition = self.workflow(&new.workflow_id, new.revision).await?;
         let hint = match definition.status {
             DefinitionStatus::Active => return Ok(definition),
@@ -169,6 +188,7 @@ impl Engine {
             target_machines: new.target_machines.clone(),
             plugins,
             by: new.by.clone(),
+            parent: None,
         };
         let graph = Arc::new(Graph::of(&definition.steps));
         let execution = Execution::begin(
@@ -197,7 +217,7 @@ impl Engine {
                         Vec::new()
                     })
                 }
-                Action::Pattern { .. } => vec![MachineId::local()],
+                Action::Pattern { .. } | Action::Workflow { .. } => vec![MachineId::local()],
                 Action::Manual { .. } => Vec::new(),
             };
             let gate = |timing: GateTiming, word: &str| -> Vec<String> {
@@ -359,6 +379,40 @@ impl Engine {
         self.ask(&id, Ask::Review(review.step_id, given)).await
     }
 
+    /// Takes many reviews at once, each with an answer of its own, in the order given.
+    ///
+    /// # Errors
+    ///
+    /// More than [`REVIEWS_MAX`] reviews: then none is taken.
+    pub async fn review_steps(
+        &self,
+        reviews: Vec<StepReview>,
+    ) -> Result<Vec<Result<Snapshot, EngineError>>, EngineError> {
+        let count = reviews.len();
+        if count > REVIEWS_MAX {
+            return Err(Mistake::new(
+                "too_many_reviews",
+                format!("{count} reviews at once; at most {REVIEWS_MAX}"),
+            )
+            .hint("give them in several calls")
+            .into());
+        }
+        let mut taking = JoinSet::new();
+        for (place, review) in reviews.into_iter().enumerate() {
+            let engine = self.clone();
+            taking.spawn(async move { (place, engine.review_step(review).await) });
+        }
+        let mut answers: Vec<Result<Snapshot, EngineError>> =
+            (0..count).map(|_| Err(EngineError::Stopping)).collect();
+        while let Some(taken) = taking.join_next().await {
+            match taken {
+                Ok((place, answer)) => answers[place] = answer,
+                Err(broken) => tracing::error!(error = %broken, "taking a review broke off"),
+            }
+        }
+        Ok(answers)
+    }
+
     /// Pauses, resumes, cancels or retries an execution. Asking for what is so already is no mistake.
     ///
     /// # Errors
@@ -400,7 +454,7 @@ pub(crate) fn stored(error: StoreError) -> EngineError {
 }
 
 /// Fills in defaults and checks parameters against the definition's schema.
-fn check_parameters(
+pub(crate) fn check_parameters(
     definition: &WorkflowDefinition,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>, EngineError> {

@@ -44,7 +44,8 @@ pub(crate) async fn judge(
         GateKind::Validation => &definition.validation_parameters,
     };
     let scope = scope(execution, step);
-    let verdict = match render_value(&Value::Object(parameters.clone()), &scope) {
+    let parameters = reviewed(inner, execution, step, &validator, parameters);
+    let verdict = match render_value(&Value::Object(parameters), &scope) {
         Err(error) => Verdict::broken_down(error.to_string(), None),
         Ok(parameters) => ask(inner, &validator, gate, &evidence, &parameters).await,
     };
@@ -75,6 +76,32 @@ pub(crate) fn not_judged(
         probes: Vec::new(),
         duration_us: 0,
     })
+}
+
+/// Adds what the step's rules for reviews say for a validator that has parameters of these names; what the step sets
+/// itself stays.
+fn reviewed(
+    inner: &Inner,
+    execution: &Execution,
+    step: usize,
+    validator: &PinnedPlugin,
+    parameters: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut parameters = parameters.clone();
+    let Some(rules) = &execution.definition().steps[step].review else { return parameters };
+    let Some(plugin) = inner.plugins.by_digest(&validator.digest) else { return parameters };
+    let known = plugin.description().parameters_schema.get("properties");
+    let mut add = |name: &str, value: Option<Value>| {
+        if known.is_some_and(|known| known.get(name).is_some())
+            && let Some(value) = value
+        {
+            parameters.entry(name).or_insert(value);
+        }
+    };
+    let allowed = rules.allowed(execution.step(step).escalated);
+    add("approvals", rules.approvals.map(Value::from));
+    add("reviewers", (!allowed.is_empty()).then(|| Value::from(allowed)));
+    parameters
 }
 
 /// Asks exactly the validator that the execution is pinned to.

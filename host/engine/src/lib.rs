@@ -11,9 +11,11 @@
 //! | [`tasks`] | work for many machines without a workflow |
 //! | [`report`] | health, metrics and export |
 //!
-//! Behind them: `supervisor` (one task owns each running execution), `drive` (its loop), `perform` (runs an effect) and
-//! `gates` (collects evidence and has it judged). The engine knows nothing of MCP, HTTP or the command line.
+//! Behind them: `supervisor` (one task owns each running execution), `drive` (its loop), `perform` (runs an effect),
+//! `children` (runs another workflow as a step) and `gates` (collects evidence and has it judged). The engine knows nothing
+//! of MCP, HTTP or the command line.
 
+mod children;
 mod drive;
 pub mod engine;
 pub mod error;

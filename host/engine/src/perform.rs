@@ -32,7 +32,8 @@ pub(crate) async fn perform(
         Effect::Run { step, attempt, target, epoch } => {
             let machine = execution.step(step).targets[target].machine.clone();
             let delivery = Delivery { step, attempt, epoch, machine: machine.clone() };
-            let outcome = run(&inner, &execution, &delivery, cancel).await;
+            // Nothing comes back when the engine stops: a child execution goes on without anybody to wait for it.
+            let outcome = run(&inner, &execution, &delivery, cancel).await?;
             let report = Report {
                 step: execution.definition().steps[step].id.clone(),
                 attempt,
@@ -104,14 +105,14 @@ async fn run(
     execution: &Execution,
     delivery: &Delivery,
     cancel: CancellationToken,
-) -> TaskOutcome {
+) -> Option<TaskOutcome> {
     let definition = &execution.definition().steps[delivery.step];
     let key = delivery.key(execution);
-    match &definition.action {
+    Some(match &definition.action {
         Action::Command(command) => {
             let rendered = match render_command(command, execution, delivery.step) {
                 Ok(rendered) => rendered,
-                Err(error) => return bad_template(inner, &error),
+                Err(error) => return Some(bad_template(inner, &error)),
             };
             hand_out(inner, execution, delivery, Work::Command(rendered), cancel).await
         }
@@ -129,7 +130,7 @@ async fn run(
             let (target, parameters) = match rendered {
                 Ok((target, Value::Object(parameters))) => (target, parameters),
                 Ok((target, _)) => (target, Map::new()),
-                Err(error) => return bad_template(inner, &error),
+                Err(error) => return Some(bad_template(inner, &error)),
             };
             let started_at = inner.clock.now();
             let request = NewApplication {
@@ -160,6 +161,10 @@ async fn run(
             };
             TaskOutcome { started_at, ended_at: inner.clock.now(), ..outcome }
         }
+        Action::Workflow { .. } => {
+            let engine = Engine(Arc::clone(inner));
+            return engine.run_child(execution, delivery.step, cancel).await;
+        }
         // The core starts no target for work that somebody does by hand.
         Action::Manual { .. } => TaskOutcome::not_started(
             inner.clock.now(),
@@ -170,7 +175,7 @@ async fn run(
                 hint: None,
             },
         ),
-    }
+    })
 }
 
 /// Hands work to its machine and waits for the report.
@@ -182,6 +187,7 @@ async fn hand_out(
     cancel: CancellationToken,
 ) -> TaskOutcome {
     let definition = &execution.definition().steps[delivery.step];
+    let millis = |seconds: Option<u64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
     let spec = TaskSpec {
         version: 1,
         key: delivery.key(execution),
@@ -189,6 +195,8 @@ async fn hand_out(
         attempt: delivery.attempt,
         work,
         run_timeout_ms: run_timeout_ms(inner, definition),
+        queue_timeout_ms: millis(definition.queue_timeout_s),
+        heartbeat_timeout_ms: millis(definition.heartbeat_timeout_s),
         grace_ms: u64::try_from(inner.options.grace.as_millis()).unwrap_or(u64::MAX),
     };
     inner.fabric.run(&delivery.machine, &spec, cancel).await
@@ -249,7 +257,7 @@ fn render_request(
     })
 }
 
-fn bad_template(inner: &Inner, error: &TemplateError) -> TaskOutcome {
+pub(crate) fn bad_template(inner: &Inner, error: &TemplateError) -> TaskOutcome {
     TaskOutcome::not_started(
         inner.clock.now(),
         TaskFailure {

@@ -80,6 +80,7 @@ impl Engine {
             target_machines: new.target_machines,
             plugins: Vec::new(),
             by: new.by,
+            parent: None,
         };
         self.start(ExecutionKind::TaskGroup, Arc::new(definition), started, keyed).await
     }

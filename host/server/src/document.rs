@@ -4,6 +4,7 @@
 
 mod action;
 mod probe;
+mod review;
 mod step;
 mod strategy;
 mod text;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 
 pub use action::{ActionDocument, ActionKind, CommandDocument, ExpectDocument, MethodWord};
 pub use probe::{ProbeDocument, ProbeWord};
+pub use review::{OnReviewTimeoutWord, ReviewDocument};
 pub use step::{
     FailureWord, OnFailureWord, OnValidatorErrorWord, RetryDocument, StepDocument, StepTypeWord,
 };

@@ -192,6 +192,7 @@ impl Run {
             target_machines: Vec::new(),
             plugins: Vec::new(),
             by: "bench".to_owned(),
+            parent: None,
         };
         let at = Timestamp::EPOCH;
         let first = Event { seq: 0, at, body: EventBody::Started(started.clone()) };

@@ -298,6 +298,7 @@ fn head(
         target_machines: started.target_machines,
         plugins: started.plugins,
         started_by: started.by,
+        parent: started.parent,
         started_at: Timestamp::from_micros(event.get(0)?),
         ended_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
         end: status.is_final().then_some(status),

@@ -84,6 +84,13 @@ pub struct TaskSpec {
     pub work: Work,
     /// How long it may run, in milliseconds.
     pub run_timeout_ms: u64,
+    /// How long it may wait for a place on the machine, in milliseconds; nothing means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_ms: Option<u64>,
+    /// How long it may be silent before it counts as lost, in milliseconds, where the machine's work heartbeats. The local
+    /// machine takes no notice: there the process itself is the sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout_ms: Option<u64>,
     /// How long it may take to end after it was asked to (SIGTERM, then SIGKILL), in milliseconds.
     pub grace_ms: u64,
 }

@@ -201,6 +201,16 @@ impl Execution {
                 Some("somebody else has to review it"),
             ));
         }
+        if let Some(rules) = &self.definition.steps[index].review
+            && !rules.allows(&review.reviewer, state.escalated)
+        {
+            let names = rules.allowed(state.escalated).join(", ");
+            return Err(refusal(
+                "not_a_reviewer",
+                format!("`{}` is not a reviewer of step `{step}`", review.reviewer),
+                Some(&format!("it is reviewed by {names}")),
+            ));
+        }
         if review.decision == ReviewDecision::Rejected && review.reason.trim().is_empty() {
             return Err(refusal("no_reason", "a rejection needs a reason", Some("fill `reason`")));
         }

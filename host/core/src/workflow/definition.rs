@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::id::{PluginName, StepId, WorkflowId};
 use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy};
+use crate::workflow::ReviewRules;
 
 /// Where a definition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +136,17 @@ pub enum Action {
         #[serde(default)]
         allow_review_edits: bool,
     },
+    /// Runs another workflow to its end.
+    Workflow {
+        /// The workflow; a template.
+        workflow_id: String,
+        /// The revision; the newest active one when there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u32>,
+        /// Its parameters.
+        #[serde(default)]
+        parameters: Map<String, Value>,
+    },
     /// Somebody does the work and reports it.
     Manual {
         /// What to do.
@@ -156,12 +168,13 @@ impl Action {
             Action::Command(_) => "command",
             Action::Http(_) => "http",
             Action::Pattern { .. } => "pattern",
+            Action::Workflow { .. } => "workflow",
             Action::Manual { .. } => "manual",
         }
     }
 
     /// The kinds that exist.
-    pub const KINDS: [&'static str; 4] = ["command", "http", "pattern", "manual"];
+    pub const KINDS: [&'static str; 5] = ["command", "http", "pattern", "workflow", "manual"];
 }
 
 /// One step.
@@ -213,6 +226,19 @@ pub struct Step {
     /// How long one run on one machine may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
+    /// How long its work may wait for a place on a machine, in seconds; nothing means for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_s: Option<u64>,
+    /// How long the whole step may take, in seconds: every attempt, pause, gate and wait for somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_timeout_s: Option<u64>,
+    /// How long its work may be silent where it heartbeats, in seconds. Machines whose work does not heartbeat take no
+    /// notice: on the local machine the process itself is the sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout_s: Option<u64>,
+    /// Who reviews its gates, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewRules>,
     /// How it spreads over its machines.
     #[serde(default)]
     pub strategy: Strategy,
@@ -256,6 +282,10 @@ impl Step {
             when: None,
             retry: None,
             timeout_s: None,
+            queue_timeout_s: None,
+            total_timeout_s: None,
+            heartbeat_timeout_s: None,
+            review: None,
             strategy: Strategy::default(),
             on_failure: OnFailure::default(),
             on_validator_error: OnValidatorError::default(),

@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::OnReviewTimeout;
 use super::execution::Gate;
 use crate::clock::Timestamp;
 use crate::evidence::{ProbeAnswer, Review, Verdict, WorkReport};
-use crate::id::{Digest, MachineId, StepId, WorkflowId};
+use crate::id::{Digest, ExecutionId, MachineId, StepId, WorkflowId};
 use crate::plugin::PinnedPlugin;
 use crate::task::{FailureClass, OutcomeStatus, TaskOutcome};
 
@@ -40,6 +41,22 @@ pub struct Started {
     pub plugins: Vec<PinnedPlugin>,
     /// Who started it.
     pub by: Actor,
+    /// The step that runs it as a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentStep>,
+}
+
+/// The step that started an execution as its child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentStep {
+    /// Its execution.
+    pub execution: ExecutionId,
+    /// The step.
+    pub step: StepId,
+    /// The attempt.
+    pub attempt: u32,
+    /// How many executions stand above the child: 1 for the child of one that nobody started this way.
+    pub depth: u32,
 }
 
 /// Which gate of a step.
@@ -232,6 +249,26 @@ pub enum EventBody {
         /// The review.
         review: Review,
     },
+    /// Nobody decided about a gate by its deadline.
+    ReviewTimedOut {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The gate.
+        gate: Gate,
+        /// What that means.
+        action: OnReviewTimeout,
+    },
+    /// A step took longer than it may over all its attempts: what runs is ended, and then it fails.
+    StepTimedOut {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// How long it may take, in seconds.
+        timeout_s: u64,
+    },
     /// Somebody said what became of work whose outcome is unknown.
     DecisionGiven {
         /// The step.
@@ -333,6 +370,8 @@ impl EventBody {
             | EventBody::WorkReported { step, .. }
             | EventBody::GateJudged { step, .. }
             | EventBody::ReviewGiven { step, .. }
+            | EventBody::ReviewTimedOut { step, .. }
+            | EventBody::StepTimedOut { step, .. }
             | EventBody::DecisionGiven { step, .. }
             | EventBody::StepCompleted { step, .. }
             | EventBody::StepFailed { step, .. }
@@ -362,6 +401,8 @@ impl EventBody {
             EventBody::WorkReported { .. } => "work_reported",
             EventBody::GateJudged { .. } => "gate_judged",
             EventBody::ReviewGiven { .. } => "review_given",
+            EventBody::ReviewTimedOut { .. } => "review_timed_out",
+            EventBody::StepTimedOut { .. } => "step_timed_out",
             EventBody::DecisionGiven { .. } => "decision_given",
             EventBody::StepCompleted { .. } => "step_completed",
             EventBody::StepFailed { .. } => "step_failed",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::event::{Actor, GateKind, GateRecord, StepFailure};
+use super::event::{Actor, GateKind, GateRecord, ParentStep, StepFailure};
 use super::{Action, Graph, WorkflowDefinition};
 use crate::clock::Timestamp;
 use crate::evidence::{Review, VerdictKind, WorkReport};
@@ -241,6 +241,18 @@ pub struct StepState {
     pub reviews: Vec<Review>,
     /// Why it failed, or why the last attempt did.
     pub failure: Option<StepFailure>,
+    /// When the attempts that count now began: with the first one, or with the first after somebody asked for a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counting_since: Option<Timestamp>,
+    /// When it had taken longer than it may over all its attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_at: Option<Timestamp>,
+    /// Since when the gate that waits has waited for its reviews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_since: Option<Timestamp>,
+    /// Whether the deadline of that review has passed and others were asked.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub escalated: bool,
     /// The failed dependency that makes it be skipped.
     pub(super) blocked_by: Option<usize>,
     /// Dependencies that have not ended.
@@ -248,6 +260,11 @@ pub struct StepState {
     /// Its targets; stored in rows of their own, and shared between snapshots.
     #[serde(skip)]
     pub targets: Vec<Arc<TargetState>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 impl StepState {
@@ -265,6 +282,10 @@ impl StepState {
             gates: Vec::new(),
             reviews: Vec::new(),
             failure: None,
+            counting_since: None,
+            expired_at: None,
+            review_since: None,
+            escalated: false,
             blocked_by: None,
             dependencies_left: u32::try_from(dependencies).unwrap_or(u32::MAX),
             targets: Vec::new(),
@@ -331,6 +352,9 @@ pub struct ExecutionHead {
     pub plugins: Vec<PinnedPlugin>,
     /// Who started it.
     pub started_by: Actor,
+    /// The step that runs it as a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentStep>,
     /// When it was started.
     pub started_at: Timestamp,
     /// When it ended.
@@ -572,6 +596,26 @@ impl Execution {
             longest = longest.max(ends[index]);
         }
         known.then(|| now.plus(longest))
+    }
+
+    /// Returns when a step has taken longer than it may over all its attempts; nothing when it has no such limit.
+    pub fn expires_at(&self, step: usize) -> Option<Timestamp> {
+        let limit = Duration::from_secs(self.definition.steps[step].total_timeout_s?);
+        let state = &self.steps[step];
+        Some(state.counting_since.or(state.started_at)?.plus(limit))
+    }
+
+    /// Returns until when a gate of a step waits for reviews; nothing when it waits for none, or for ever.
+    pub fn review_until(&self, step: usize) -> Option<Timestamp> {
+        let limit = self.definition.steps[step].review.as_ref()?.deadline()?;
+        let state = &self.steps[step];
+        let waits = matches!(state.phase, StepPhase::AwaitingReview { .. }) && !state.escalated;
+        waits.then(|| state.review_since.map(|since| since.plus(limit))).flatten()
+    }
+
+    /// Returns whether the work of a step finds itself again when it is handed out twice: a child execution does.
+    pub fn runs_child(&self, step: usize) -> bool {
+        matches!(self.definition.steps[step].action, Action::Workflow { .. })
     }
 
     /// Returns whether the action of a step is somebody's work.

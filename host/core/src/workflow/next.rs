@@ -110,6 +110,10 @@ pub fn next(execution: &Execution, world: World<'_>) -> Next {
     let held = execution.head.paused.is_some();
     let mut moving = false;
     for &index in &execution.open {
+        if expire(execution, world, index, &mut out) {
+            moving = true;
+            continue;
+        }
         match execution.steps[index].phase {
             StepPhase::RetryWait { not_before } => {
                 if held || execution.head.stopping {
@@ -131,7 +135,10 @@ pub fn next(execution: &Execution, world: World<'_>) -> Next {
             }
             StepPhase::Acting | StepPhase::AwaitingDecision => {
                 moving |= execution.steps[index].phase == StepPhase::Acting;
-                act(execution, index, held, &mut out);
+                act(execution, world, index, held, &mut out);
+            }
+            StepPhase::AwaitingReview { gate } => {
+                moving |= wait_for_reviews(execution, world, index, gate, &mut out);
             }
             StepPhase::Settled => {
                 moving = true;
@@ -212,26 +219,7 @@ fn cancel(execution: &Execution, world: World<'_>, out: &mut Next) {
     let deadline = asked_at.plus(world.cancel_wait);
     let mut running = false;
     for &index in &execution.open {
-        let state = &execution.steps[index];
-        for (target, row) in state.targets.iter().enumerate() {
-            if row.phase != TargetPhase::Running {
-                continue;
-            }
-            running = true;
-            let (attempt, epoch) = (state.attempt, row.epoch);
-            if world.now >= deadline {
-                out.record.push(EventBody::TargetLost {
-                    step: execution.definition.steps[index].id.clone(),
-                    attempt,
-                    machine: row.machine.clone(),
-                    epoch,
-                    reason: "cancel_timeout".to_owned(),
-                });
-            } else {
-                out.effects.push(Effect::Stop { step: index, attempt, target, epoch });
-                out.wake(deadline);
-            }
-        }
+        running |= stop_targets(execution, world, index, (deadline, "cancel_timeout"), out);
     }
     if !running {
         out.record.push(EventBody::Cancelled);
@@ -271,7 +259,7 @@ fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) 
     let definition = &execution.definition.steps[index];
     let machines = match &definition.action {
         Action::Manual { .. } => Ok(Vec::new()),
-        Action::Pattern { .. } => Ok(vec![MachineId::local()]),
+        Action::Pattern { .. } | Action::Workflow { .. } => Ok(vec![MachineId::local()]),
         Action::Command(_) | Action::Http(_) => {
             let named = if definition.target_machines.is_empty() {
                 &execution.head.target_machines
@@ -382,9 +370,89 @@ pub fn resolve(named: &[String], machines: &[MachineView]) -> Result<Vec<Machine
     Ok(found)
 }
 
-fn act(execution: &Execution, index: usize, held: bool, out: &mut Next) {
+/// Records that a step has taken longer than it may, once; true when it did.
+fn expire(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) -> bool {
+    let state = &execution.steps[index];
+    if state.expired_at.is_some() || state.phase == StepPhase::Settled {
+        return false;
+    }
+    let Some(moment) = execution.expires_at(index) else { return false };
+    if world.now < moment {
+        out.wake(moment);
+        return false;
+    }
+    let definition = &execution.definition.steps[index];
+    out.record.push(EventBody::StepTimedOut {
+        step: definition.id.clone(),
+        attempt: state.attempt,
+        timeout_s: definition.total_timeout_s.unwrap_or_default(),
+    });
+    true
+}
+
+/// Records that nobody decided about a gate by its deadline; true when that is so.
+fn wait_for_reviews(
+    execution: &Execution,
+    world: World<'_>,
+    index: usize,
+    gate: Gate,
+    out: &mut Next,
+) -> bool {
+    let Some(moment) = execution.review_until(index) else { return false };
+    if world.now < moment {
+        out.wake(moment);
+        return false;
+    }
+    let definition = &execution.definition.steps[index];
+    out.record.push(EventBody::ReviewTimedOut {
+        step: definition.id.clone(),
+        attempt: execution.steps[index].attempt,
+        gate,
+        action: definition.review.as_ref().map(|rules| rules.on_timeout).unwrap_or_default(),
+    });
+    true
+}
+
+/// Ends the targets of a step: asks those that run to end, and gives them up when they do not.
+fn stop_targets(
+    execution: &Execution,
+    world: World<'_>,
+    index: usize,
+    (deadline, reason): (Timestamp, &str),
+    out: &mut Next,
+) -> bool {
+    let state = &execution.steps[index];
+    let mut running = false;
+    for (target, row) in state.targets.iter().enumerate() {
+        if row.phase != TargetPhase::Running {
+            continue;
+        }
+        running = true;
+        let (attempt, epoch) = (state.attempt, row.epoch);
+        if world.now >= deadline {
+            out.record.push(EventBody::TargetLost {
+                step: execution.definition.steps[index].id.clone(),
+                attempt,
+                machine: row.machine.clone(),
+                epoch,
+                reason: reason.to_owned(),
+            });
+        } else {
+            out.effects.push(Effect::Stop { step: index, attempt, target, epoch });
+            out.wake(deadline);
+        }
+    }
+    running
+}
+
+fn act(execution: &Execution, world: World<'_>, index: usize, held: bool, out: &mut Next) {
     let definition = &execution.definition.steps[index];
     let state = &execution.steps[index];
+    if let Some(expired_at) = state.expired_at {
+        let deadline = expired_at.plus(world.cancel_wait);
+        stop_targets(execution, world, index, (deadline, "total_timeout"), out);
+        return;
+    }
     let views: Vec<TargetView> = state.targets.iter().map(|target| target.view()).collect();
     let plan = plan_targets(&definition.strategy, &views);
     if !plan.give_up.is_empty() {
@@ -432,7 +500,8 @@ fn settle_step(execution: &Execution, world: World<'_>, index: usize, out: &mut 
     let default = RetryPolicy::default();
     let policy = definition.retry.as_ref().unwrap_or(&default);
     let used = attempt - state.attempts_before;
-    out.record.push(if policy.on.contains(&failure.class) && used < policy.attempts {
+    let again = state.expired_at.is_none() && policy.on.contains(&failure.class);
+    out.record.push(if again && used < policy.attempts {
         let pause = pause(policy, used, (execution.id().as_str(), step.as_str(), attempt));
         EventBody::RetryScheduled {
             step,

@@ -20,6 +20,10 @@ pub fn recover(execution: &Execution) -> Recovery {
         return Recovery { record };
     }
     for index in execution.open_steps() {
+        if execution.runs_child(index) {
+            // The child was not lost: handed out again under the same key, the work finds it and waits on.
+            continue;
+        }
         let state = execution.step(index);
         for target in &state.targets {
             if target.phase == TargetPhase::Running {

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use super::template::{check_condition, check_templates};
-use super::{Action, Graph, Step, WorkflowDefinition};
+use super::{Action, Graph, OnReviewTimeout, Step, WorkflowDefinition};
+use crate::id::WorkflowId;
 use crate::near::did_you_mean;
 use crate::plugin::Phase;
 use crate::task::{HTTP_METHODS, HttpSpec};
@@ -22,6 +23,8 @@ pub struct RuleLimits {
     pub text_bytes_max: usize,
     /// Seconds that one run may take (default 7 days).
     pub timeout_s_max: u64,
+    /// Seconds that a step may wait, for a place or for somebody, and take in all (default 366 days).
+    pub wait_s_max: u64,
 }
 
 impl Default for RuleLimits {
@@ -32,6 +35,7 @@ impl Default for RuleLimits {
             machines_max: 10_000,
             text_bytes_max: 64 * 1024,
             timeout_s_max: 7 * 24 * 3600,
+            wait_s_max: 366 * 24 * 3600,
         }
     }
 }
@@ -270,15 +274,23 @@ fn check_step(
             );
         }
     }
-    if let Some(timeout_s) = step.timeout_s
-        && !(1..=limits.timeout_s_max).contains(&timeout_s)
-    {
-        report.add(
-            "timeout",
-            at("timeout_s"),
-            format!("{timeout_s} is not between 1 and {} seconds", limits.timeout_s_max),
-        );
+    for (field, seconds, max) in [
+        ("timeout_s", step.timeout_s, limits.timeout_s_max),
+        ("queue_timeout_s", step.queue_timeout_s, limits.wait_s_max),
+        ("total_timeout_s", step.total_timeout_s, limits.wait_s_max),
+        ("heartbeat_timeout_s", step.heartbeat_timeout_s, limits.timeout_s_max),
+    ] {
+        if let Some(seconds) = seconds
+            && !(1..=max).contains(&seconds)
+        {
+            report.add(
+                "timeout",
+                at(field),
+                format!("{seconds} is not between 1 and {max} seconds"),
+            );
+        }
     }
+    check_review(index, step, limits, report);
     check_retry(index, step, report);
     check_action(index, step, report);
     if let Some(when) = &step.when
@@ -339,6 +351,15 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
             }
         }
         Action::Http(request) => check_request(index, step, request, report),
+        Action::Workflow { workflow_id, revision, .. } => {
+            let templated = workflow_id.contains("{{") || workflow_id.contains("{%");
+            if !templated && let Err(error) = workflow_id.parse::<WorkflowId>() {
+                report.add("workflow_id", at("workflow_id"), error.to_string());
+            }
+            if *revision == Some(0) {
+                report.add("revision", at("revision"), "revisions are counted from 1");
+            }
+        }
         Action::Pattern { target, .. } => {
             if target.trim().is_empty() {
                 report.add(
@@ -349,6 +370,58 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
             }
         }
         Action::Manual { .. } => {}
+    }
+}
+
+fn check_review(index: usize, step: &Step, limits: RuleLimits, report: &mut Report) {
+    let Some(review) = &step.review else { return };
+    let at = |field: &str| format!("/steps/{index}/review{field}");
+    if step.enforcement.is_none() && step.validation.is_none() {
+        report.add(
+            "review_without_gate",
+            at(""),
+            format!("step `{}` has no gate that could ask for a review", step.id),
+        );
+    }
+    if let Some(approvals) = review.approvals {
+        let reviewers = review.reviewers.len();
+        if !(1..=100).contains(&approvals) {
+            report.add(
+                "approvals",
+                at("/approvals"),
+                format!("{approvals} is not between 1 and 100"),
+            );
+        } else if reviewers > 0 && approvals as usize > reviewers {
+            report.add(
+                "approvals",
+                at("/approvals"),
+                format!("{approvals} approvals can never come from {reviewers} reviewers"),
+            );
+        }
+    }
+    for (field, names) in [("/reviewers", &review.reviewers), ("/escalate_to", &review.escalate_to)]
+    {
+        if names.len() > 1_000 || names.iter().any(|name| name.trim().is_empty()) {
+            report.add("reviewers", at(field), "expected at most 1000 names, none of them empty");
+        }
+    }
+    if let Some(seconds) = review.deadline_s
+        && !(1..=limits.wait_s_max).contains(&seconds)
+    {
+        report.add(
+            "timeout",
+            at("/deadline_s"),
+            format!("{seconds} is not between 1 and {} seconds", limits.wait_s_max),
+        );
+    }
+    if review.deadline_s.is_none()
+        && (review.on_timeout != OnReviewTimeout::default() || !review.escalate_to.is_empty())
+    {
+        report.add(
+            "deadline",
+            at("/deadline_s"),
+            "`on_timeout` and `escalate_to` mean nothing without a deadline",
+        );
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::execution::{Dirty, ExecutionHead, Gate, GateTiming};
 use super::{
     Event, EventBody, Execution, ExecutionStatus, FailureCause, GateKind, GateRecord, Graph,
-    OnFailure, OnValidatorError, SkipReason, Started, StepFailure, StepPhase, StepState,
-    TargetPhase, TargetState, WorkflowDefinition,
+    OnFailure, OnReviewTimeout, OnValidatorError, SkipReason, Started, StepFailure, StepPhase,
+    StepState, TargetPhase, TargetState, WorkflowDefinition,
 };
 use crate::clock::Timestamp;
 use crate::evidence::VerdictKind;
@@ -47,6 +47,7 @@ impl Execution {
             target_machines: started.target_machines,
             plugins: started.plugins,
             started_by: started.by,
+            parent: started.parent,
             started_at: at,
             ended_at: None,
             end: None,
@@ -144,6 +145,12 @@ impl Execution {
                 state.outputs.clear();
                 state.targets = targets;
                 state.failure = None;
+                state.expired_at = None;
+                state.review_since = None;
+                state.escalated = false;
+                if *attempt == state.attempts_before + 1 {
+                    state.counting_since = Some(at);
+                }
                 self.dirty.new_targets.insert(index);
                 self.ready.remove(&index);
                 self.open.insert(index);
@@ -191,10 +198,10 @@ impl Execution {
                     return Err(self.stands(index));
                 }
                 let idempotent = self.definition.steps[index].idempotent;
-                let cancelling = self.head.cancel.is_some();
+                let ending = self.head.cancel.is_some() || self.steps[index].expired_at.is_some();
                 let state = self.touch_target(index, target);
                 state.losses += 1;
-                state.phase = if cancelling {
+                state.phase = if ending {
                     TargetPhase::Cancelled
                 } else if !idempotent {
                     TargetPhase::Unknown
@@ -246,7 +253,7 @@ impl Execution {
                 if self.steps[index].phase != (StepPhase::Judging { gate: record.gate }) {
                     return Err(self.stands(index));
                 }
-                self.judged(index, record);
+                self.judged(index, record, at);
                 Ok(())
             }
             EventBody::ReviewGiven { step, attempt, gate, review } => {
@@ -258,6 +265,25 @@ impl Execution {
                 state.reviews.retain(|earlier| earlier.reviewer != review.reviewer);
                 state.reviews.push(review.clone());
                 state.phase = StepPhase::Judging { gate: *gate };
+                Ok(())
+            }
+            EventBody::ReviewTimedOut { step, attempt, gate, action } => {
+                let index = self.find_attempt(step, *attempt)?;
+                let state = &self.steps[index];
+                if state.phase != (StepPhase::AwaitingReview { gate: *gate }) || state.escalated {
+                    return Err(self.stands(index));
+                }
+                self.review_timed_out(index, *gate, *action);
+                Ok(())
+            }
+            EventBody::StepTimedOut { step, attempt, timeout_s } => {
+                let index = self.find_attempt(step, *attempt)?;
+                let state = &self.steps[index];
+                let over = matches!(state.phase, StepPhase::Waiting | StepPhase::Settled);
+                if over || state.is_final() || state.expired_at.is_some() {
+                    return Err(self.stands(index));
+                }
+                self.step_timed_out(index, *timeout_s, at);
                 Ok(())
             }
             EventBody::DecisionGiven { step, attempt, machine, succeeded, by, reason } => {
@@ -458,6 +484,9 @@ impl Execution {
         if !matches!(state.phase, StepPhase::Acting | StepPhase::AwaitingDecision) {
             return;
         }
+        if state.expired_at.is_some() {
+            return self.end_targets(index);
+        }
         let unknown = state.targets.iter().any(|target| target.phase == TargetPhase::Unknown);
         let running = state.targets.iter().any(|target| target.phase == TargetPhase::Running);
         let waiting =
@@ -485,7 +514,66 @@ impl Execution {
         }
     }
 
-    fn judged(&mut self, index: usize, record: &GateRecord) {
+    /// Moves an expired step on when nothing of it runs any more.
+    fn end_targets(&mut self, index: usize) {
+        for target in 0..self.steps[index].targets.len() {
+            let ended = match self.steps[index].targets[target].phase {
+                TargetPhase::Waiting => TargetPhase::GivenUp,
+                TargetPhase::Unknown => TargetPhase::Failed,
+                _ => continue,
+            };
+            self.touch_target(index, target).phase = ended;
+        }
+        let running =
+            self.steps[index].targets.iter().any(|target| target.phase == TargetPhase::Running);
+        self.touch(index).phase = if running { StepPhase::Acting } else { StepPhase::Settled };
+    }
+
+    fn step_timed_out(&mut self, index: usize, timeout_s: u64, at: Timestamp) {
+        let acting =
+            matches!(self.steps[index].phase, StepPhase::Acting | StepPhase::AwaitingDecision);
+        let state = self.touch(index);
+        state.expired_at = Some(at);
+        state.failure = Some(StepFailure {
+            cause: FailureCause::Action,
+            class: FailureClass::Permanent,
+            code: "total_timeout".to_owned(),
+            message: format!("took longer than {timeout_s} s over all its attempts"),
+            hint: Some("raise `total_timeout_s`, or use control_execution retry_failed".to_owned()),
+            machine: None,
+        });
+        if acting {
+            self.targets_changed(index);
+        } else {
+            state.phase = StepPhase::Settled;
+        }
+    }
+
+    fn review_timed_out(&mut self, index: usize, gate: Gate, action: OnReviewTimeout) {
+        match action {
+            OnReviewTimeout::Reject => {
+                let deadline = self.definition.steps[index]
+                    .review
+                    .as_ref()
+                    .and_then(|rules| rules.deadline_s)
+                    .unwrap_or_default();
+                let state = self.touch(index);
+                state.failure = Some(StepFailure {
+                    cause: cause_of(gate.kind),
+                    class: FailureClass::Gate,
+                    code: "review_timed_out".to_owned(),
+                    message: format!("{}: nobody decided within {deadline} s", gate.kind.as_str()),
+                    hint: Some("use control_execution retry_failed to ask again".to_owned()),
+                    machine: None,
+                });
+                state.phase = StepPhase::Settled;
+            }
+            OnReviewTimeout::Approve => self.gate_opened(index, gate),
+            OnReviewTimeout::Escalate => self.touch(index).escalated = true,
+        }
+    }
+
+    fn judged(&mut self, index: usize, record: &GateRecord, at: Timestamp) {
         let gate = record.gate;
         let definition = &self.definition.steps[index];
         let warned = record.verdict.host_reason.is_some()
@@ -504,6 +592,7 @@ impl Execution {
             }
             VerdictKind::NeedsReview => {
                 state.phase = StepPhase::AwaitingReview { gate };
+                state.review_since.get_or_insert(at);
                 return;
             }
             VerdictKind::Fail | VerdictKind::Inconclusive => {
@@ -512,9 +601,17 @@ impl Execution {
                 return;
             }
         }
-        let done =
+        self.gate_opened(index, gate);
+    }
+
+    /// Moves a step on behind a gate: to the next one, to its action, or to its end.
+    fn gate_opened(&mut self, index: usize, gate: Gate) {
+        let next =
             self.gates(index, gate.timing).into_iter().skip_while(|other| *other != gate).nth(1);
-        match done {
+        let state = self.touch(index);
+        state.review_since = None;
+        state.escalated = false;
+        match next {
             Some(next) => {
                 let state = self.touch(index);
                 state.reviews.clear();
@@ -692,6 +789,13 @@ fn target_failure(state: &StepState) -> StepFailure {
     }
 }
 
+fn cause_of(kind: GateKind) -> FailureCause {
+    match kind {
+        GateKind::Enforcement => FailureCause::Enforcement,
+        GateKind::Validation => FailureCause::Validation,
+    }
+}
+
 /// Says why a gate stays closed.
 fn gate_failure(kind: GateKind, record: &GateRecord) -> StepFailure {
     let verdict = &record.verdict;
@@ -707,10 +811,7 @@ fn gate_failure(kind: GateKind, record: &GateRecord) -> StepFailure {
         message = format!("{message} ({})", reasons.join("; "));
     }
     StepFailure {
-        cause: match kind {
-            GateKind::Enforcement => FailureCause::Enforcement,
-            GateKind::Validation => FailureCause::Validation,
-        },
+        cause: cause_of(kind),
         class: FailureClass::Gate,
         code: code.to_owned(),
         message,

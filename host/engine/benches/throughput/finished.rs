@@ -129,6 +129,7 @@ fn finished(id: &str, definition: &Arc<WorkflowDefinition>) -> NewExecution {
         target_machines: Vec::new(),
         plugins: Vec::new(),
         by: "bench".to_owned(),
+        parent: None,
     };
     let mut events = vec![Event { seq: 0, at, body: EventBody::Started(started.clone()) }];
     let graph = Arc::new(Graph::of(&definition.steps));

@@ -44,10 +44,6 @@ impl Place {
     pub(crate) async fn open(&self) -> Engine {
         Engine::open(self.options()).await.expect("the engine opens")
     }
-
-    pub(crate) fn root(&self) -> &Path {
-        self.root.path()
-    }
 }
 
 pub(crate) fn step(id: &str, dependencies: &[&str], action: Action) -> Step {

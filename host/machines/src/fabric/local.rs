@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use caelum_core::clock::Clock;
 use caelum_core::evidence::ProbeAnswer;
@@ -147,6 +148,16 @@ impl LocalFabric {
                     };
                 }
                 place = self.tasks.acquire() => place.expect("this semaphore is never closed"),
+                () = patience(spec.queue_timeout_ms) => {
+                    let limit = spec.queue_timeout_ms.unwrap_or_default();
+                    let failure = TaskFailure {
+                        class: FailureClass::Transient,
+                        code: "queue_timeout".to_owned(),
+                        message: format!("found no place on the machine within {limit} ms"),
+                        hint: Some("raise `queue_timeout_s`, or run less at once".to_owned()),
+                    };
+                    return TaskOutcome::not_started(now(), failure);
+                }
             }
         };
         let streams = Arc::new(self.runner.streams());
@@ -217,6 +228,14 @@ impl Fabric for LocalFabric {
         let stdout = task.streams.stdout().output();
         let stderr = task.streams.stderr().output();
         Some(OutputSoFar { stdout, stderr })
+    }
+}
+
+/// Ends when a task has waited for a place as long as it may; never when it may wait for ever.
+async fn patience(limit_ms: Option<u64>) {
+    match limit_ms {
+        Some(limit) => tokio::time::sleep(Duration::from_millis(limit)).await,
+        None => std::future::pending().await,
     }
 }
 

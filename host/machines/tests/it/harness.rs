@@ -112,6 +112,8 @@ pub(crate) fn task(command: CommandSpec) -> TaskSpec {
         attempt: 2,
         work: Work::Command(command),
         run_timeout_ms: 60_000,
+        queue_timeout_ms: None,
+        heartbeat_timeout_ms: None,
         grace_ms: 5_000,
     }
 }

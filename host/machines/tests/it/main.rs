@@ -4,5 +4,6 @@ mod command;
 mod harness;
 mod orphans;
 mod probe;
+mod queue;
 mod request;
 mod results;

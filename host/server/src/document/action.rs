@@ -22,6 +22,8 @@ pub enum ActionKind {
     /// Applies an improvement pattern to a component: `pattern`, `target`, `parameters`, `dry_run`,
     /// `allow_review_edits`.
     Pattern,
+    /// Runs another workflow to its end: `workflow_id`, `revision`, `parameters`.
+    Workflow,
     /// Somebody does the work and reports it with `complete_step`: `instructions`.
     Manual,
 }
@@ -80,7 +82,7 @@ pub struct ActionDocument {
     /// `pattern`: a registered component or the path of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// `pattern`: the pattern's parameters.
+    /// `pattern`: the pattern's parameters. `workflow`: the parameters of the child execution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Map<String, Value>>,
     /// `pattern`: whether only to plan; false when left out.
@@ -89,6 +91,13 @@ pub struct ActionDocument {
     /// `pattern`: whether edits that somebody should look at are applied too; false when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_review_edits: Option<bool>,
+    /// `workflow`: the workflow to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_id: Option<String>,
+    /// `workflow`: its revision; the newest when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub revision: Option<u32>,
     /// `manual`: what to do, for whoever does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
@@ -99,7 +108,7 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [
         {"type": "string"},
         {"type": "object", "additionalProperties": true},
-        {"type": "array", "items": {}},
+        {"type": "array"},
         {"type": "number"},
         {"type": "boolean"},
     ]})
@@ -109,6 +118,7 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
 const COMMAND: &[&str] = &["program", "args", "cwd", "env", "stdin", "shell", "collect", "outputs"];
 const HTTP: &[&str] = &["method", "url", "headers", "body", "expect"];
 const PATTERN: &[&str] = &["pattern", "target", "parameters", "dry_run", "allow_review_edits"];
+const WORKFLOW: &[&str] = &["workflow_id", "revision", "parameters"];
 const MANUAL: &[&str] = &["instructions"];
 
 impl ActionDocument {
@@ -133,6 +143,8 @@ impl ActionDocument {
             parameters: None,
             dry_run: None,
             allow_review_edits: None,
+            workflow_id: None,
+            revision: None,
             instructions: None,
         }
     }
@@ -170,6 +182,12 @@ impl ActionDocument {
                 allow_review_edits: allow_review_edits.then_some(true),
                 ..Self::empty(ActionKind::Pattern)
             },
+            Action::Workflow { workflow_id, revision, parameters } => Self {
+                workflow_id: Some(workflow_id.clone()),
+                revision: *revision,
+                parameters: (!parameters.is_empty()).then(|| parameters.clone()),
+                ..Self::empty(ActionKind::Workflow)
+            },
             Action::Manual { instructions } => Self {
                 instructions: (!instructions.is_empty()).then(|| instructions.clone()),
                 ..Self::empty(ActionKind::Manual)
@@ -182,6 +200,7 @@ impl ActionDocument {
             ActionKind::Command => ("command", COMMAND),
             ActionKind::Http => ("http", HTTP),
             ActionKind::Pattern => ("pattern", PATTERN),
+            ActionKind::Workflow => ("workflow", WORKFLOW),
             ActionKind::Manual => ("manual", MANUAL),
         };
         for (field, owner) in self.given() {
@@ -238,6 +257,11 @@ impl ActionDocument {
                     allow_review_edits: self.allow_review_edits.unwrap_or(false),
                 })
             }
+            ActionKind::Workflow => Some(Action::Workflow {
+                workflow_id: needed("workflow_id", self.workflow_id.as_ref())?,
+                revision: self.revision,
+                parameters: self.parameters.clone().unwrap_or_default(),
+            }),
             ActionKind::Manual => {
                 Some(Action::Manual { instructions: self.instructions.clone().unwrap_or_default() })
             }
@@ -262,9 +286,11 @@ impl ActionDocument {
             ("expect", "http", self.expect.is_some()),
             ("pattern", "pattern", self.pattern.is_some()),
             ("target", "pattern", self.target.is_some()),
-            ("parameters", "pattern", self.parameters.is_some()),
+            ("parameters", "pattern` or `workflow", self.parameters.is_some()),
             ("dry_run", "pattern", self.dry_run.is_some()),
             ("allow_review_edits", "pattern", self.allow_review_edits.is_some()),
+            ("workflow_id", "workflow", self.workflow_id.is_some()),
+            ("revision", "workflow", self.revision.is_some()),
             ("instructions", "manual", self.instructions.is_some()),
         ]
         .into_iter()

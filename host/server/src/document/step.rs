@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ActionDocument, Faults, ProbeDocument, StrategyDocument, filled};
+use super::{ActionDocument, Faults, ProbeDocument, ReviewDocument, StrategyDocument, filled};
 
 /// What a step is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -142,6 +142,21 @@ pub struct StepDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub timeout_s: Option<u64>,
+    /// How long its work may wait for a place on a machine, in seconds; for ever when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_622_400))]
+    pub queue_timeout_s: Option<u64>,
+    /// How long the whole step may take, in seconds: all attempts, pauses, gates and waits for somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_622_400))]
+    pub total_timeout_s: Option<u64>,
+    /// How long its work may be silent on machines whose work heartbeats, in seconds; this machine's does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub heartbeat_timeout_s: Option<u64>,
+    /// Who reviews its gates, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewDocument>,
     /// How it spreads over its machines: `parallel` when left out, or `sequential`, or an object with details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyDocument>,
@@ -182,6 +197,10 @@ impl StepDocument {
             when: step.when.clone(),
             retry: step.retry.as_ref().map(RetryDocument::of),
             timeout_s: step.timeout_s,
+            queue_timeout_s: step.queue_timeout_s,
+            total_timeout_s: step.total_timeout_s,
+            heartbeat_timeout_s: step.heartbeat_timeout_s,
+            review: step.review.as_ref().map(ReviewDocument::of),
             strategy: (step.strategy != Strategy::default())
                 .then(|| StrategyDocument::of(&step.strategy)),
             on_failure: match step.on_failure {
@@ -242,6 +261,10 @@ impl StepDocument {
             when: filled(self.when.as_ref()).map(str::to_owned),
             retry: self.retry.as_ref().map(RetryDocument::to_policy),
             timeout_s: self.timeout_s,
+            queue_timeout_s: self.queue_timeout_s,
+            total_timeout_s: self.total_timeout_s,
+            heartbeat_timeout_s: self.heartbeat_timeout_s,
+            review: self.review.as_ref().map(ReviewDocument::to_rules),
             strategy,
             on_failure: match self.on_failure {
                 None | Some(OnFailureWord::Stop) => OnFailure::Stop,

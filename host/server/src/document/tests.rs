@@ -54,6 +54,10 @@ steps:
       - {kind: systemd, unit: cron.service}
     retry: {attempts: 5, initial_ms: 10, factor: 1.5, max_ms: 50, jitter: false, on: [exit, gate]}
     timeout_s: 60
+    queue_timeout_s: 10
+    total_timeout_s: 600
+    heartbeat_timeout_s: 5
+    review: {approvals: 2, reviewers: [ann, bob], deadline_s: 60, on_timeout: escalate, escalate_to: [zoe]}
     strategy: {kind: parallel, max: 2}
     on_failure: skip_dependents
     on_validator_error: warn
@@ -78,6 +82,9 @@ steps:
       headers: {authorization: "Bearer {{ parameters.tag }}"}
       body: {tag: "{{ parameters.tag }}", parts: [1, 2.5, true]}
       expect: {status: [200, 201], contains: ok, json: {done: true}}
+  - id: sub
+    type: deployment
+    action: {kind: workflow, workflow_id: other, revision: 2, parameters: {tag: v2}}
 "#;
 
 fn definition(document: &WorkflowDocument) -> WorkflowDefinition {
@@ -163,7 +170,7 @@ fn every_fault_of_the_shape_is_named_at_once_with_its_place() {
         "/steps/0/type: found \"developement\", allowed: \"development\", \"integration\", \"validation\", \"deployment\"; did you mean `development`?",
         "/steps/0/validations: unknown field; did you mean `validation`?",
         "/steps/0/timeout_s: found 0, at least 1 is allowed",
-        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"http\", \"pattern\", \"manual\"; did you mean `command`?",
+        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"http\", \"pattern\", \"workflow\", \"manual\"; did you mean `command`?",
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected} is not in {found:#?}");
     }

@@ -130,6 +130,7 @@ impl Run {
                 plugin("both", PluginKind::Validator, &[Phase::Before, Phase::After]),
             ],
             by: "tester".into(),
+            parent: None,
         };
         let first = Event { seq: 0, at: at(seconds), body: EventBody::Started(started.clone()) };
         let execution = Execution::begin(id(execution), definition, graph, started, at(seconds));
