@@ -68,6 +68,9 @@ pub struct EngineOptions {
     pub grace: Duration,
     /// How long cancelled work may take to report before it counts as lost (default 60 s).
     pub cancel_wait: Duration,
+    /// Whether unfinished executions go on by themselves (default yes). Without it each goes on when something is asked
+    /// of it: for programs that only look and are gone in a moment.
+    pub resume: bool,
 }
 
 impl EngineOptions {
@@ -97,6 +100,7 @@ impl EngineOptions {
             default_timeout: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(5),
             cancel_wait: Duration::from_secs(60),
+            resume: true,
         }
     }
 }
@@ -184,7 +188,9 @@ impl Engine {
             options,
         }));
         engine.settle_applications().await?;
-        engine.resume().await?;
+        if engine.0.options.resume {
+            engine.resume().await?;
+        }
         Ok(engine)
     }
 

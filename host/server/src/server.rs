@@ -76,6 +76,15 @@ pub enum Speaks {
     Stdio,
 }
 
+/// What becomes of executions that an earlier process left unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// They go on by themselves.
+    GoesOn,
+    /// Each goes on when something is asked of it.
+    Waits,
+}
+
 /// An engine with its tools: what serving and the command line are made of.
 #[derive(Debug)]
 pub struct Core {
@@ -93,8 +102,9 @@ impl Core {
     /// # Errors
     ///
     /// [`ServeError::Held`] when another process has the directory, [`ServeError::Engine`] when it cannot be used.
-    pub async fn open(config: &Config) -> Result<Self, ServeError> {
+    pub async fn open(config: &Config, unfinished: Unfinished) -> Result<Self, ServeError> {
         let mut options = config.engine();
+        options.resume = unfinished == Unfinished::GoesOn;
         options.bundled = caelum_plugin_bundle::bundled()
             .iter()
             .map(|plugin| caelum_plugin_host::BundledPlugin {
@@ -150,7 +160,7 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
         Speaks::Stdio => None,
     };
     let address = listener.as_ref().map(Listener::local_addr);
-    let core = match Core::open(&config).await {
+    let core = match Core::open(&config, Unfinished::GoesOn).await {
         Err(ServeError::Held { data_dir, pid, hint }) if speaks == Speaks::Stdio => {
             return speak_through(&config, data_dir, pid, hint, shutdown).await;
         }

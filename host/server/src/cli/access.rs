@@ -18,7 +18,7 @@ use crate::local_socket::{self, Presence};
 use crate::mcp::progress::Progress;
 use crate::mcp::tool::Client;
 use crate::mcp::toolset::CallContext;
-use crate::server::{Core, ServeError, canonical};
+use crate::server::{Core, ServeError, Unfinished, canonical};
 use crate::trust::Caller;
 
 /// Whether a command works on files here, so that a server with other roots cannot do it.
@@ -66,7 +66,8 @@ impl Access {
     /// Opens a way: an engine of our own when the data directory is free, else the server that has it.
     pub(super) async fn open(config: &Config, reach: Reach) -> Result<Self, ServeError> {
         let name = user();
-        match Core::open(config).await {
+        // A command drives only what it was told to: whatever else is unfinished waits for a server.
+        match Core::open(config, Unfinished::Waits).await {
             Ok(core) => Ok(Self::Own { core: Box::new(core), name }),
             Err(ServeError::Held { data_dir, pid, hint }) => {
                 through_server(config, reach, name, ServeError::Held { data_dir, pid, hint }).await

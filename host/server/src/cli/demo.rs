@@ -148,7 +148,7 @@ async fn tell(access: &Access, output: &mut Output, root: &Path) -> Result<Exit,
         )
         .await?;
     let execution_id = started.execution_id.unwrap_or_default();
-    let mut view = follow(access, output, &execution_id).await?;
+    let mut view = follow(access, output, &execution_id, None).await?;
     // Two turns: the work, and its review.
     for _ in 0..4 {
         let Some(waiting) = view.waiting_for.first().filter(|_| view.status == "paused") else {
@@ -159,7 +159,7 @@ async fn tell(access: &Access, output: &mut Output, root: &Path) -> Result<Exit,
         say(output, &format!("  {}", waiting.instructions))?;
         say(output, &format!("  {who}, played by this demo, answers.\n"))?;
         speak(access, &execution_id, &waiting.step_id, &waiting.kind).await?;
-        view = follow(access, output, &execution_id).await?;
+        view = follow(access, output, &execution_id, Some(view)).await?;
     }
     let question = json!({"execution_id": execution_id, "detail": "full"});
     let whole: ExecutionView = access.call("get_workflow_status", question).await?;

@@ -15,16 +15,19 @@ use crate::mcp::tools::status::ExecutionView;
 const LOOK_S: u64 = 20;
 
 /// Follows an execution. The first Ctrl-C cancels it and waits for its end; a second one lets it go, and it goes on when
-/// the data directory is opened again.
+/// the data directory is opened again. What `before` shows is not told again.
 pub(super) async fn follow(
     access: &Access,
     output: &mut Output,
     execution_id: &str,
+    mut before: Option<ExecutionView>,
 ) -> Result<ExecutionView, CommandError> {
-    let mut before: Option<ExecutionView> = None;
     let mut cancelled = false;
+    let mut looked = false;
     loop {
-        let seen = before.as_ref().map(|view| view.event_count);
+        // The first look waits for nothing: what is to be shown may have happened already.
+        let seen = before.as_ref().filter(|_| looked).map(|view| view.event_count);
+        looked = true;
         let mut question = json!({"execution_id": execution_id});
         if let (Some(seen), serde_json::Value::Object(question)) = (seen, &mut question) {
             question.insert("wait_s".to_owned(), json!(LOOK_S));
@@ -89,6 +92,8 @@ pub(super) fn conclude(output: &mut Output, view: &ExecutionView) -> io::Result<
     if let Some(failure) = &view.failure {
         output.line("")?;
         output.line(format!("{} {}", paint(BAD, "failed:"), command_hint(&failure.text())))?;
+        output
+            .line(format!("  to try again: caelum-workflow control {} retry", view.execution_id))?;
     }
     for waiting in &view.waiting_for {
         output.line("")?;

@@ -85,7 +85,7 @@ impl Run {
         let Some(execution_id) = started.execution_id.clone() else {
             return plan(output, &started).map_err(CommandError::Output);
         };
-        let view = follow(access, output, &execution_id).await?;
+        let view = follow(access, output, &execution_id, None).await?;
         conclude(output, &view).map_err(CommandError::Output)
     }
 }

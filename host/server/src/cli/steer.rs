@@ -131,13 +131,19 @@ async fn say(
 ) -> Result<Exit, CommandError> {
     let access = Access::open(config, Reach::Store).await?;
     let outcome = async {
+        let before = look(&access, execution).await?;
         access.call::<StepAnswer>(tool, arguments).await?;
-        let view = follow(&access, output, execution).await?;
+        let view = follow(&access, output, execution, Some(before)).await?;
         conclude(output, &view).map_err(CommandError::Output)
     }
     .await;
     access.close().await;
     outcome
+}
+
+/// Looks at an execution before anything is said about it.
+async fn look(access: &Access, execution: &str) -> Result<ExecutionView, CommandError> {
+    Ok(access.call("get_workflow_status", json!({"execution_id": execution})).await?)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,6 +182,7 @@ impl Control {
         let arguments =
             json!({"execution_id": self.execution, "action": action, "reason": self.reason});
         let outcome = async {
+            let before = look(&access, &self.execution).await?;
             let view: ExecutionView = access.call("control_execution", arguments).await?;
             if self.action == Action::Pause {
                 let show = |output: &mut Output| {
@@ -187,7 +194,7 @@ impl Control {
                 show(output).map_err(CommandError::Output)?;
                 return Ok(Exit::Ok);
             }
-            let view = follow(&access, output, &self.execution).await?;
+            let view = follow(&access, output, &self.execution, Some(before)).await?;
             let exit = conclude(output, &view).map_err(CommandError::Output)?;
             // An execution that was to be cancelled and is cancelled did what was asked.
             let cancelled = self.action == Action::Cancel && view.status == "cancelled";

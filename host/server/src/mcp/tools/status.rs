@@ -294,6 +294,9 @@ pub struct ExecutionView {
     pub progress: ProgressView,
     /// What it waits for; somebody has to do each of these before it can end.
     pub waiting_for: Vec<WaitingView>,
+    /// How many more things it waits for than are shown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting_omitted: usize,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureSummary>,
@@ -355,6 +358,9 @@ impl Answer for ExecutionView {
         for waiting in &self.waiting_for {
             text.push_str("\nwaiting: ");
             text.push_str(&waiting.text());
+        }
+        if self.waiting_omitted > 0 {
+            text.push_str(&format!("\nwaiting: {} more", self.waiting_omitted));
         }
         text.push_str(&format!("\nevents: {}", self.event_count));
         if let Some(after) = self.poll_after_ms {

@@ -63,8 +63,23 @@ impl Detail {
     ];
 }
 
+/// How many of the things that an execution waits for are shown: whoever works through them asks again.
+const WAITING_MAX: usize = 50;
+
+/// How many of them while everything else has to fit too.
+const WAITING_SHRUNK_MAX: usize = 20;
+
+/// From how many steps on details are not even tried: they cannot fit.
+const STEPS_WITH_DETAIL_MAX: usize = 1_000;
+
 /// Shows an execution in as much detail as was asked for and fits.
 pub(in super::super) fn view(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
+    let [.., least] = Detail::SMALLER;
+    if snapshot.execution.steps().len() > STEPS_WITH_DETAIL_MAX {
+        let mut view = build(snapshot, least);
+        shrink(&mut view);
+        return view;
+    }
     let mut view = build(snapshot, detail);
     let smaller = Detail::SMALLER.into_iter().filter(|less| less.loud_bytes < detail.loud_bytes);
     for less in smaller {
@@ -102,8 +117,9 @@ fn shrink(view: &mut ExecutionView) {
             Value::from("the parameters are too large to show; export_workflow_data has them"),
         )]);
     }
-    const WAITING_MAX: usize = 20;
-    view.waiting_for.truncate(WAITING_MAX);
+    let waiting = view.waiting_for.len();
+    view.waiting_for.truncate(WAITING_SHRUNK_MAX);
+    view.waiting_omitted += waiting - view.waiting_for.len();
     view.target_machines.truncate(IDS_MAX);
     let steps = std::mem::take(&mut view.steps);
     let total = steps.len();
@@ -144,6 +160,10 @@ fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
         (!status.is_final()).then(|| (0..total).find(pending)).flatten()
     });
     let steps = (0..total).map(|index| step_view(snapshot, index, detail)).collect();
+    let waits: Vec<usize> = execution
+        .open_steps()
+        .filter(|index| execution.step(*index).waiting_for().is_some())
+        .collect();
     let whom = |by: &str, reason: &str| {
         if reason.trim().is_empty() { by.to_owned() } else { format!("{by}: {reason}") }
     };
@@ -171,7 +191,12 @@ fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
                 _ => (done as f64 * 1_000.0 / total as f64).round() / 10.0,
             },
         },
-        waiting_for: execution.open_steps().filter_map(|index| waiting(execution, index)).collect(),
+        waiting_for: waits
+            .iter()
+            .take(WAITING_MAX)
+            .filter_map(|index| waiting(execution, *index))
+            .collect(),
+        waiting_omitted: waits.len().saturating_sub(WAITING_MAX),
         failure: failure_summary(execution),
         steps,
         steps_omitted: 0,
@@ -469,6 +494,9 @@ fn instructions(execution: &Execution, index: usize) -> String {
         Action::Manual { instructions } if !instructions.trim().is_empty() => instructions,
         _ => return format!("do the work of step `{}` and report it", step.name),
     };
+    if !text.contains("{{") && !text.contains("{%") {
+        return text.clone();
+    }
     // A template that does not work here is shown as it was written.
     render_text(text, &scope(execution, index)).unwrap_or_else(|_| text.clone())
 }
