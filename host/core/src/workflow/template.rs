@@ -2,6 +2,7 @@
 //! outputs; an undefined name is an error; work and size are bounded.
 
 use std::error::Error as _;
+use std::sync::LazyLock;
 
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
@@ -52,21 +53,33 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// What templates see, converted once for all of them.
-#[derive(Debug, Clone)]
-pub struct Scope(minijinja::Value);
+/// Builds what templates see.
+type Build<'a> = Box<dyn FnOnce() -> minijinja::Value + Send + 'a>;
 
-impl Scope {
+/// What templates see, converted once for all of them, and not before one of them looks: most commands hold no template,
+/// and an execution with many steps has much to show.
+#[derive(Debug)]
+pub struct Scope<'a>(LazyLock<minijinja::Value, Build<'a>>);
+
+impl<'a> Scope<'a> {
     /// Builds a scope from a JSON object.
-    pub fn of(values: &Value) -> Self {
-        Scope(minijinja::value::Serde(values).into())
+    pub fn of(values: Value) -> Self {
+        Self::later(move || values)
+    }
+
+    fn later(values: impl FnOnce() -> Value + Send + 'a) -> Self {
+        Scope(LazyLock::new(Box::new(move || minijinja::value::Serde(&values()).into())))
     }
 }
 
 /// Returns what templates of a step see: `parameters`, `steps.<id>.outputs` and `.status`, `step`, `execution`.
 ///
 /// Only steps that this one depends on, directly or not, are sure to have ended; others show what they have so far.
-pub fn scope(execution: &Execution, step: usize) -> Scope {
+pub fn scope(execution: &Execution, step: usize) -> Scope<'_> {
+    Scope::later(move || values(execution, step))
+}
+
+fn values(execution: &Execution, step: usize) -> Value {
     let definition = execution.definition();
     let mut steps = Map::new();
     for (index, other) in definition.steps.iter().enumerate() {
@@ -82,7 +95,7 @@ pub fn scope(execution: &Execution, step: usize) -> Scope {
         }
     }
     let own = &definition.steps[step];
-    Scope::of(&serde_json::json!({
+    serde_json::json!({
         "parameters": execution.head().parameters,
         "steps": steps,
         "step": {
@@ -94,7 +107,7 @@ pub fn scope(execution: &Execution, step: usize) -> Scope {
             "id": execution.head().id.as_str(),
             "workflow_id": execution.head().workflow_id.as_str(),
         },
-    }))
+    })
 }
 
 fn is_template(text: &str) -> bool {
@@ -112,12 +125,12 @@ fn whole_expression(text: &str) -> Option<&str> {
 /// # Errors
 ///
 /// Says what is undefined or malformed.
-pub fn render_text(text: &str, scope: &Scope) -> Result<String, TemplateError> {
+pub fn render_text(text: &str, scope: &Scope<'_>) -> Result<String, TemplateError> {
     if !is_template(text) {
         return Ok(text.to_owned());
     }
     let rendered = environment()
-        .render_str(text, &scope.0)
+        .render_str(text, &*scope.0)
         .map_err(|error| TemplateError::of(text, &error))?;
     if rendered.len() > TEXT_BYTES_MAX {
         let message = format!("renders to {} bytes; at most {TEXT_BYTES_MAX}", rendered.len());
@@ -131,7 +144,7 @@ pub fn render_text(text: &str, scope: &Scope) -> Result<String, TemplateError> {
 /// # Errors
 ///
 /// As [`render_text`].
-pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, TemplateError> {
+pub fn render_value(value: &Value, scope: &Scope<'_>) -> Result<Value, TemplateError> {
     Ok(match value {
         Value::String(text) => match whole_expression(text) {
             Some(expression) => {
@@ -140,7 +153,7 @@ pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, TemplateError
                     .compile_expression(expression)
                     .map_err(|error| TemplateError::of(text, &error))?;
                 let found =
-                    compiled.eval(&scope.0).map_err(|error| TemplateError::of(text, &error))?;
+                    compiled.eval(&*scope.0).map_err(|error| TemplateError::of(text, &error))?;
                 if found.is_undefined() {
                     let message = format!("`{}` is undefined", expression.trim());
                     return Err(TemplateError::new(text, message));
@@ -168,7 +181,7 @@ pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, TemplateError
 /// # Errors
 ///
 /// As [`render_text`].
-pub fn render_texts(value: &Value, scope: &Scope) -> Result<Value, TemplateError> {
+pub fn render_texts(value: &Value, scope: &Scope<'_>) -> Result<Value, TemplateError> {
     Ok(match value {
         Value::String(text) => Value::String(render_text(text, scope)?),
         Value::Array(items) => Value::Array(
@@ -189,13 +202,13 @@ pub fn render_texts(value: &Value, scope: &Scope) -> Result<Value, TemplateError
 /// # Errors
 ///
 /// Says what is undefined or malformed.
-pub fn test_condition(condition: &str, scope: &Scope) -> Result<bool, TemplateError> {
+pub fn test_condition(condition: &str, scope: &Scope<'_>) -> Result<bool, TemplateError> {
     let expression = whole_expression(condition).unwrap_or(condition);
     let environment = environment();
     let compiled = environment
         .compile_expression(expression)
         .map_err(|error| TemplateError::of(condition, &error))?;
-    let found = compiled.eval(&scope.0).map_err(|error| TemplateError::of(condition, &error))?;
+    let found = compiled.eval(&*scope.0).map_err(|error| TemplateError::of(condition, &error))?;
     if found.is_undefined() {
         let message = format!("`{}` is undefined", expression.trim());
         return Err(TemplateError::new(condition, message));
@@ -255,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_whole_expression_keeps_its_type() {
-        let scope = Scope::of(&json!({"parameters": {"port": 8113, "list": [1, 2]}}));
+        let scope = Scope::of(json!({"parameters": {"port": 8113, "list": [1, 2]}}));
         let value =
             json!({"port": "{{ parameters.port }}", "url": "http://x:{{ parameters.port }}/"});
         assert_eq!(
@@ -266,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_undefined_is_named() {
-        let error = render_text("{{ parameters.tag }}!", &Scope::of(&json!({"parameters": {}})))
+        let error = render_text("{{ parameters.tag }}!", &Scope::of(json!({"parameters": {}})))
             .expect_err("no such parameter");
         assert_eq!(error.template, "{{ parameters.tag }}!");
         assert!(error.message.contains("undefined"), "{error}");
@@ -275,12 +288,12 @@ mod tests {
     #[test]
     fn endless_templates_run_out_of_fuel() {
         let text = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
-        assert!(render_text(text, &Scope::of(&json!({}))).is_err());
+        assert!(render_text(text, &Scope::of(json!({}))).is_err());
     }
 
     #[test]
     fn outputs_are_never_read_as_templates() {
-        let scope = Scope::of(&json!({"parameters": {"evil": "{{ 1 + 1 }}"}}));
+        let scope = Scope::of(json!({"parameters": {"evil": "{{ 1 + 1 }}"}}));
         assert_eq!(render_text("<{{ parameters.evil }}>", &scope), Ok("<{{ 1 + 1 }}>".to_owned()));
     }
 }
