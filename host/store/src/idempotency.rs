@@ -13,6 +13,9 @@ pub(crate) const SELECT_KEY: &str =
 const INSERT_KEY: &str =
     "INSERT INTO idempotency (scope, key, request_digest, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
 
+// Walks all keys of a scope: asked only for what a crash left, never while requests are served.
+const FORGET_ANSWER: &str = "DELETE FROM idempotency WHERE scope = ?1 AND answer = ?2";
+
 /// A key to remember together with what is made under it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IdempotencyEntry {
@@ -45,6 +48,21 @@ impl Store {
     ) -> Result<Option<KeyUse>, StoreError> {
         let (scope, key, digest) = (scope.to_owned(), key.to_owned(), request_digest.to_owned());
         self.read(move |connection| used(connection, &scope, &key, &digest)).await
+    }
+
+    /// Forgets the keys that were answered in this way, because nothing came of what was promised: a request under one
+    /// of them is a new request again. It is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Only failures of the store itself.
+    pub async fn forget_answer(&self, scope: &str, answer: &Value) -> Result<(), StoreError> {
+        let (scope, answer) = (scope.to_owned(), json(answer));
+        self.write(move |connection| {
+            connection.prepare_cached(FORGET_ANSWER)?.execute([scope, answer])?;
+            Ok(())
+        })
+        .await
     }
 }
 

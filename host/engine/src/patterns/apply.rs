@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{Use, component_error};
 use super::kept::{KeptPlan, plan_error};
-use super::record::{files, risks};
+use super::record::{APPLY_SCOPE, files, risks};
 use super::weigh::{Wanted, choose, nothing_to_do, paths};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -60,7 +60,7 @@ impl Engine {
         digest: Option<Digest>,
     ) -> Result<Application, EngineError> {
         let key = new.idempotency_key.take();
-        let keyed = Keyed::of("apply_pattern", key, &new)?;
+        let keyed = Keyed::of(APPLY_SCOPE, key, &new)?;
         if let Some(answer) = self.answered(keyed.as_ref()).await? {
             return self.applied_before(&answer).await;
         }

@@ -23,7 +23,7 @@ impl Engine {
         keyed: Option<Keyed>,
     ) -> Result<Application, EngineError> {
         let record = to_record(&application, files, new);
-        let answer = json!({"application_id": application.application_id.as_str()});
+        let answer = answer_of(&application.application_id);
         let entry = keyed.as_ref().map(|keyed| keyed.entry(answer, application.applied_at));
         match self.0.store.save_application(&record, entry).await {
             Ok(()) => Ok(application),
@@ -53,6 +53,7 @@ impl Engine {
     }
 
     /// Settles applications that were being written when the server died: the journal knows whether they are on disk.
+    /// Those that are not were put back, and nobody was told of them: whoever asks again under the same key applies anew.
     pub(crate) async fn settle_applications(&self) -> Result<(), EngineError> {
         let filter = ApplicationFilter {
             status: Some(ApplicationStatus::Applying),
@@ -72,6 +73,8 @@ impl Engine {
                 let status = if self.0.components.is_applied(&record.id) {
                     ApplicationStatus::Applied
                 } else {
+                    let answer = answer_of(&record.id);
+                    self.0.store.forget_answer(APPLY_SCOPE, &answer).await.map_err(stored)?;
                     ApplicationStatus::Conflict
                 };
                 tracing::warn!(application = %record.id, status = status.as_str(), "settled after a crash");
@@ -83,6 +86,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// What keys of applications are kept under.
+pub(super) const APPLY_SCOPE: &str = "apply_pattern";
+
+/// What is kept as the answer to a request that made an application.
+fn answer_of(id: &ApplicationId) -> Value {
+    json!({"application_id": id.as_str()})
 }
 
 /// How a kept line about a withheld edit begins.

@@ -5,8 +5,8 @@ use caelum_core::id::Digest;
 use caelum_core::pattern::{ApplicationStatus, NextStep, Ownership, Risk};
 use caelum_core::plugin::PluginKind;
 use caelum_store::{
-    ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord, PageRequest,
-    StoreError,
+    ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord, IdempotencyEntry,
+    KeyUse, PageRequest, StoreError,
 };
 use serde_json::{Map, json};
 
@@ -120,6 +120,31 @@ async fn applications_are_listed_by_pattern_component_and_status() {
     assert_eq!(names(filter).await, ["ap_5"]);
     let last = store.last_application("logging", "shop").await.expect("readable");
     assert_eq!(last.expect("not the reverted one").id, id("ap_3"));
+}
+
+#[tokio::test]
+async fn a_key_whose_answer_is_forgotten_is_fresh_again() {
+    let (store, _directory) = store();
+    let answer = |name: &str| json!({"application_id": name});
+    for name in ["ap_1", "ap_2"] {
+        let key = IdempotencyEntry {
+            scope: "apply_pattern".into(),
+            key: format!("key of {name}"),
+            request_digest: "r".into(),
+            answer: answer(name),
+            at: at(10),
+        };
+        let record = record(name, "health-check", "api");
+        store.save_application(&record, Some(key)).await.expect("saved");
+    }
+
+    store.forget_answer("apply_pattern", &answer("ap_1")).await.expect("forgotten");
+    store.forget_answer("create_workflow", &answer("ap_2")).await.expect("nothing to forget");
+
+    let used = async |key: &str| store.begin_idempotent("apply_pattern", key, "r").await;
+    assert_eq!(used("key of ap_1").await.expect("readable"), None);
+    let kept = used("key of ap_2").await.expect("readable");
+    assert_eq!(kept, Some(KeyUse::Same { answer: answer("ap_2") }));
 }
 
 #[tokio::test]
