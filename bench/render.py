@@ -46,8 +46,9 @@ CAVEATS = """## What to keep in mind
   promise by default.
 - Programs of the peers are started by Python's `asyncio` (by tokio in duroxide), without capturing output, deadlines or
   process groups, all of which ours has.
-- Times are wall-clock times on a machine that may have had other work: the load before and after stands above.
-  Compare figures of one run with each other, not with figures of other runs.
+- Times are wall-clock times on a machine that may have had other work: the load before and after stands above, and
+  the first row says what the disk could do just before each engine was measured. Compare figures of one run with each
+  other, not with figures of other runs.
 - Each figure of a peer is measured once per run, in a fresh process and directory, after one execution to warm up.
 """
 
@@ -97,8 +98,8 @@ def main():
         f"- load of the machine before {report['load']['before']}, after {report['load']['after']}",
     ]
     for peer in report["peers"].values():
-        left_out = f": left out, {peer['left_out']}" if peer["left_out"] else ""
-        lines.append(f"- {peer['title']}{left_out}")
+        about = f"left out, {peer['left_out']}" if peer["left_out"] else peer.get("measured_at")
+        lines.append(f"- {peer['title']}: {about}")
     titles = [report["peers"][name]["title"].split(",")[0].split("(")[0].strip() for name in peers]
     lines += ["", "## Beside the peers", ""]
     lines.append("| | unit | Caelum | " + " | ".join(titles) + " |")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Caelum's engine and its peers one after the other, and writes `target/bench/report.json`.
 
-    bench/run.py [--only PEER[,PEER…]] [--without-peers] [--keep]
+    bench/run.py [--only PEER[,PEER…]] [--without-peers] [--engine PROGRAM] [--merge] [--keep]
 
 Peers come from the registries into `target/bench/peers` with pip, npm and cargo. One that cannot be installed or started
 is left out, and the report says why. Everything listens on the loopback interface, on ports that were free; every
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
@@ -160,12 +161,25 @@ def told(command, environment, seconds):
     return lines
 
 
+def disk_commits_per_s(seconds=1.0):
+    """Appends pages to a file and makes each durable before the next, as our own bench does."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        commits, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            commits += 1
+        return commits / (time.perf_counter() - began)
+
+
 def measured(name, keep):
     """Measures one peer; returns its figures by name and what went wrong."""
     peer = PEERS[name]
     say(f"installing {peer['title']}")
     command, environment = peer["install"]()
-    figures, problems = {}, []
+    # The disk may have other work than before: what it can do now is part of what the peer can do.
+    figures = {"disk_commits_per_s": {"value": disk_commits_per_s(), "note": ""}}
+    problems = []
     for group in GROUPS:
         directory = tempfile.mkdtemp(prefix=f"bench-{name}-")
         say(f"{name}: {group}")
@@ -192,19 +206,27 @@ def measured(name, keep):
     return figures, problems
 
 
-def ours():
-    """Measures our engine; returns its figures by name."""
-    say("building and measuring our engine")
-    command = ["cargo", "bench", "--package", "caelum-engine", "--bench", "throughput"]
-    subprocess.run([*command, "--no-run"], cwd=ROOT, check=True, timeout=INSTALL_SECONDS)
+def ours(program):
+    """Measures our engine, with a bench that was built before where there is one; returns its figures by name."""
+    command = [str(pathlib.Path(program).resolve())]
+    if not program:
+        say("building the bench of our engine")
+        command = ["cargo", "bench", "--package", "caelum-engine", "--bench", "throughput"]
+        subprocess.run([*command, "--no-run"], cwd=ROOT, check=True, timeout=INSTALL_SECONDS)
+    say("measuring our engine")
     subprocess.run(command, cwd=ROOT, check=True, timeout=OURS_SECONDS, stdout=sys.stderr)
     figures = json.loads((OUTPUT / "engine.json").read_text())
     return {line["name"]: {"value": line["value"], "note": line["note"]} for line in figures}
 
 
 def ratio(figure, mine, theirs):
-    """Returns how many times better ours is: above 1 it is ahead."""
+    """Returns how many times better ours is, above 1 it is ahead; nothing where they cannot be compared."""
     if not mine or not theirs or mine["value"] <= 0 or theirs["value"] <= 0:
+        return None
+    if figure["name"] == "disk_commits_per_s" or (
+        figure["name"] == "open_rss_mb" and theirs["note"]
+    ):
+        # The disk is nobody's, and fewer open executions weigh less.
         return None
     ahead = theirs["value"] / mine["value"]
     return ahead if figure["better"] == "less" else 1 / ahead
@@ -246,7 +268,11 @@ def version(command):
     return done.stdout.strip()
 
 
-def report(mine, peers, left_out, loads):
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def report(mine, peers, left_out, loads, times):
     """Puts figures side by side, one object for each."""
     figures = []
     for figure in SHAPES["figures"]:
@@ -258,7 +284,7 @@ def report(mine, peers, left_out, loads):
             row[peer] = value and {**value, "ratio": ratio(figure, mine.get(name), value)}
         figures.append(row)
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": times["ours"],
         "commit": version(["git", "rev-parse", "--short", "HEAD"]),
         "rustc": version(["rustc", "--version"]),
         "python": platform.python_version(),
@@ -267,6 +293,7 @@ def report(mine, peers, left_out, loads):
         "peers": {
             name: {
                 "title": peer["title"],
+                "measured_at": times.get(name),
                 "left_out": left_out.get(name),
                 "problems": peers.get(name, ({}, []))[1],
             }
@@ -276,10 +303,37 @@ def report(mine, peers, left_out, loads):
     }
 
 
+def before(name):
+    """Returns what the last report says of a peer: its figures, its problems and when it was measured."""
+    try:
+        last = json.loads((OUTPUT / "report.json").read_text())
+    except OSError:
+        return None
+    peer = last["peers"].get(name, {})
+    rows = {row["name"]: row[name] for row in last["figures"] if row.get(name)}
+    figures = {key: {"value": row["value"], "note": row["note"]} for key, row in rows.items()}
+    at = peer.get("measured_at") or last["date"]
+    return (figures, peer.get("problems", []), at) if figures else None
+
+
+def kept(mine, peers, left_out, loads, times):
+    loads["after"] = load()
+    waiting = {name: "not measured" for name in PEERS if name not in peers}
+    whole = report(mine, peers, {**waiting, **left_out}, loads, times)
+    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    (OUTPUT / "report.json").write_text(text + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measures our engine beside its peers.")
     parser.add_argument("--only", help="names of peers, separated by commas", default="")
     parser.add_argument("--without-peers", action="store_true", help="measure our engine alone")
+    parser.add_argument("--engine", help="our bench, already built", default="")
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="keep what the last report says of peers that are not asked for",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the peers' data directories")
     given = parser.parse_args()
     chosen = [name for name in given.only.split(",") if name] or list(PEERS)
@@ -287,20 +341,25 @@ def main():
     if unknown:
         parser.error(f"no peer `{unknown[0]}`; there are {', '.join(PEERS)}")
     loads = {"before": load()}
-    mine = ours()
-    peers, left_out = {}, {}
+    last = {name: before(name) if given.merge else None for name in PEERS}
+    mine = ours(given.engine)
+    peers, left_out, times = {}, {}, {"ours": now()}
     for name in PEERS:
+        if last[name] and (given.without_peers or name not in chosen):
+            *peers[name], times[name] = last[name]
+            continue
         if given.without_peers or name not in chosen:
             left_out[name] = "not asked for"
             continue
         try:
             peers[name] = measured(name, given.keep)
+            times[name] = now()
         except Unavailable as error:
             say(f"{name} is left out: {error}")
             left_out[name] = str(error)
-    loads["after"] = load()
-    text = json.dumps(report(mine, peers, left_out, loads), indent=2, ensure_ascii=False)
-    (OUTPUT / "report.json").write_text(text + "\n")
+        # After each, so that a run that is broken off leaves what it has.
+        kept(mine, peers, left_out, loads, times)
+    kept(mine, peers, left_out, loads, times)
     say(f"wrote {OUTPUT / 'report.json'}")
 
 

@@ -199,6 +199,15 @@ async def open_group(peer):
 
 
 async def asked(make, directory, group):
+    """Asks for one group, then ends this process at once: what still runs is of no interest any more."""
+    try:
+        await answered(make, directory, group)
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"[:400]}), flush=True)
+    os._exit(0)
+
+
+async def answered(make, directory, group):
     peer = make(directory)
     began = time.perf_counter()
     await peer.begin()
@@ -220,14 +229,8 @@ async def asked(make, directory, group):
 
 
 def main(make):
-    """Asks one peer for one group of figures, then ends at once with everything that it started."""
+    """Asks one peer for one group of figures; whoever runs this ends the servers that it started."""
     if len(sys.argv) != 3:
         raise SystemExit(f"usage: {sys.argv[0]} DIRECTORY GROUP")
     directory, group = sys.argv[1:]
-    try:
-        asyncio.run(asked(make, directory, group))
-    except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"[:400]}), flush=True)
-    # What still runs is of no interest any more; the driver ends the process group.
-    sys.stdout.flush()
-    os._exit(0)
+    asyncio.run(asked(make, directory, group))

@@ -93,7 +93,9 @@ class Restate:
                 raise RuntimeError(await answer.text())
 
     async def open(self):
-        async with self.session.post(f"{self.ingress}/waits/send") as answer:
+        # It takes no body, and so no type of one either.
+        plain = {"skip_auto_headers": ["Content-Type"]}
+        async with self.session.post(f"{self.ingress}/waits/send", **plain) as answer:
             if answer.status >= 300:
                 raise RuntimeError(await answer.text())
 
