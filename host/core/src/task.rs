@@ -9,6 +9,6 @@ pub use group::{GroupTally, Merged, SameOutput, fold};
 pub use http::{HTTP_METHODS, HttpExpect, HttpSpec, holds};
 pub use spec::{
     CommandSpec, FailureClass, IdempotencyKey, OutcomeStatus, Output, Probe, ProbeKind,
-    TaskFailure, TaskOutcome, TaskSpec, Work,
+    TaskFailure, TaskOutcome, TaskSpec, ToolSpec, Work,
 };
 pub use strategy::{GroupEnd, Strategy, StrategyPlan, TargetView, plan_targets};

@@ -2,10 +2,10 @@
 
 use caelum_core::clock::Timestamp;
 use caelum_core::plugin::Phase;
-use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec, Probe, ProbeKind};
+use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec, Probe, ProbeKind, ToolSpec};
 use caelum_core::workflow::{
-    Action, DefinitionStatus, Graph, KnownValidator, RetryPolicy, RuleLimits, Step, StepType,
-    WorkflowDefinition, check_definition,
+    Action, DefinitionStatus, Graph, KnownValidator, OnReviewTimeout, RetryPolicy, ReviewRules,
+    RuleLimits, Step, StepType, WorkflowDefinition, check_definition,
 };
 use serde_json::Map;
 
@@ -155,4 +155,89 @@ fn a_request_names_a_known_method_a_url_and_possible_statuses() {
             "/steps/0/action/expect/contains: an empty text is part of every body",
         ]
     );
+}
+
+#[test]
+fn limits_of_time_and_rules_for_reviews_have_ranges() {
+    let mut limits = step("a", &[]);
+    limits.queue_timeout_s = Some(0);
+    limits.total_timeout_s = Some(366 * 24 * 3600 + 1);
+    limits.heartbeat_timeout_s = Some(0);
+    limits.review = Some(ReviewRules {
+        approvals: Some(3),
+        reviewers: vec!["ann".into(), "bob".into()],
+        on_timeout: OnReviewTimeout::Escalate,
+        ..ReviewRules::default()
+    });
+    let mut legal = step("b", &[]);
+    legal.validation = Some("unit-tests".parse().expect("legal"));
+    legal.total_timeout_s = Some(366 * 24 * 3600);
+    legal.review = Some(ReviewRules {
+        approvals: Some(1),
+        deadline_s: Some(1),
+        on_timeout: OnReviewTimeout::Escalate,
+        escalate_to: vec!["zoe".into()],
+        ..ReviewRules::default()
+    });
+    let mut nobody = legal.clone();
+    nobody.id = "c".parse().expect("legal");
+    nobody.review = Some(ReviewRules {
+        approvals: Some(0),
+        reviewers: vec![" ".into()],
+        deadline_s: Some(0),
+        ..ReviewRules::default()
+    });
+
+    assert_eq!(
+        violations(vec![limits, legal, nobody]),
+        [
+            "/steps/0/queue_timeout_s: 0 is not between 1 and 31622400 seconds",
+            "/steps/0/total_timeout_s: 31622401 is not between 1 and 31622400 seconds",
+            "/steps/0/heartbeat_timeout_s: 0 is not between 1 and 604800 seconds",
+            "/steps/0/review: step `a` has no gate that could ask for a review",
+            "/steps/0/review/approvals: 3 approvals can never come from 2 reviewers",
+            "/steps/0/review/deadline_s: `on_timeout` and `escalate_to` mean nothing without a deadline",
+            "/steps/2/review/approvals: 0 is not between 1 and 100",
+            "/steps/2/review/reviewers: expected at most 1000 names, none of them empty",
+            "/steps/2/review/deadline_s: 0 is not between 1 and 31622400 seconds",
+        ]
+    );
+}
+
+#[test]
+fn children_and_tools_are_named() {
+    let with = |action: Action| {
+        let mut step = step("a", &[]);
+        step.action = action;
+        violations(vec![step])
+    };
+    let child = |workflow_id: &str, revision: Option<u32>| Action::Workflow {
+        workflow_id: workflow_id.into(),
+        revision,
+        parameters: Map::new(),
+    };
+
+    assert_eq!(with(child("{{ parameters.next }}", None)), [""; 0]);
+    assert_eq!(with(child("other", Some(1))), [""; 0]);
+    let wrong = with(child("no spaces", Some(0)));
+    assert!(wrong[0].starts_with("/steps/0/action/workflow_id: "), "{wrong:?}");
+    assert_eq!(wrong[1], "/steps/0/action/revision: revisions are counted from 1");
+    assert_eq!(
+        with(Action::Tool(ToolSpec { tool: " ".into(), ..ToolSpec::default() })),
+        [
+            "/steps/0/action/server: step `a` names no server",
+            "/steps/0/action/tool: step `a` names no tool",
+        ]
+    );
+}
+
+#[test]
+fn a_step_of_the_first_version_is_still_read() {
+    let stored = r#"{"id": "a", "name": "a", "type": "development",
+        "action": {"kind": "command", "program": "true"}, "timeout_s": 60,
+        "strategy": {"kind": "parallel", "max": null}, "on_failure": "stop", "on_validator_error": "block"}"#;
+
+    let step: Step = serde_json::from_str(stored).expect("what was stored is read for ever");
+
+    assert_eq!((step.timeout_s, step.total_timeout_s, step.review), (Some(60), None, None));
 }

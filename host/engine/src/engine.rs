@@ -10,7 +10,7 @@ use caelum_components::Components;
 use caelum_core::clock::{Clock, Timestamp};
 use caelum_core::pattern::PlanLimits;
 use caelum_core::workflow::{RuleLimits, Step};
-use caelum_machines::{Fabric, MachineOptions};
+use caelum_machines::{Fabric, MachineOptions, ToolServer};
 use caelum_plugin_host::Plugins;
 use caelum_store::{Store, StoreOptions};
 use tokio::sync::{Semaphore, broadcast};
@@ -60,6 +60,8 @@ pub struct EngineOptions {
     pub concurrent_executions_max: usize,
     /// Executions that have not ended (default 10,000); more are refused.
     pub open_executions_max: usize,
+    /// Other MCP servers whose tools steps may call, by name.
+    pub tool_servers: BTreeMap<String, ToolServer>,
     /// How deep executions may start each other as children (default 8): a workflow that runs itself ends there.
     pub workflow_depth_max: u32,
     /// How long one run may take when its step says nothing (default 5 min).
@@ -96,6 +98,7 @@ impl EngineOptions {
             plans: PlanLimits::default(),
             concurrent_executions_max: 1_000,
             open_executions_max: 10_000,
+            tool_servers: BTreeMap::new(),
             workflow_depth_max: 8,
             default_timeout: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(5),
@@ -271,7 +274,8 @@ fn local_fabric(options: &EngineOptions) -> Result<Arc<dyn Fabric>, EngineError>
         Arc::new(SystemClock),
         options.port_claims.clone(),
     )
-    .map_err(|error| EngineError::internal("failed to open the local machine", error))?;
+    .map_err(|error| EngineError::internal("failed to open the local machine", error))?
+    .with_tools(options.tool_servers.clone());
     Ok(Arc::new(fabric))
 }
 

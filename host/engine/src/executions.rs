@@ -217,7 +217,9 @@ impl Engine {
                         Vec::new()
                     })
                 }
-                Action::Pattern { .. } | Action::Workflow { .. } => vec![MachineId::local()],
+                Action::Tool(_) | Action::Pattern { .. } | Action::Workflow { .. } => {
+                    vec![MachineId::local()]
+                }
                 Action::Manual { .. } => Vec::new(),
             };
             let gate = |timing: GateTiming, word: &str| -> Vec<String> {

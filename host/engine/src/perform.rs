@@ -7,7 +7,7 @@ use caelum_core::id::MachineId;
 use caelum_core::pattern::ApplicationStatus;
 use caelum_core::task::{
     CommandSpec, FailureClass, HttpExpect, HttpSpec, IdempotencyKey, OutcomeStatus, Output,
-    TaskFailure, TaskOutcome, TaskSpec, Work,
+    TaskFailure, TaskOutcome, TaskSpec, ToolSpec, Work,
 };
 use caelum_core::workflow::command::Report;
 use caelum_core::workflow::{
@@ -119,6 +119,12 @@ async fn run(
         Action::Http(request) => match render_request(request, execution, delivery.step) {
             Ok(rendered) => {
                 hand_out(inner, execution, delivery, Work::Http(rendered), cancel).await
+            }
+            Err(error) => bad_template(inner, &error),
+        },
+        Action::Tool(call) => match render_call(call, execution, delivery.step) {
+            Ok(rendered) => {
+                hand_out(inner, execution, delivery, Work::Tool(rendered), cancel).await
             }
             Err(error) => bad_template(inner, &error),
         },
@@ -254,6 +260,20 @@ fn render_request(
             contains,
             json: value(&request.expect.json)?,
         },
+    })
+}
+
+fn render_call(
+    call: &ToolSpec,
+    execution: &Execution,
+    step: usize,
+) -> Result<ToolSpec, TemplateError> {
+    let scope = scope(execution, step);
+    let arguments = render_value(&Value::Object(call.arguments.clone()), &scope)?;
+    Ok(ToolSpec {
+        server: render_text(&call.server, &scope)?,
+        tool: render_text(&call.tool, &scope)?,
+        arguments: arguments.as_object().cloned().unwrap_or_default(),
     })
 }
 

@@ -6,6 +6,8 @@
 //! | [`command`] | one program from its start to the end of its process group |
 //! | [`policy`] | what a command may be, and where its program and directory are |
 //! | [`collect`] | files that a command left, kept as evidence |
+//! | `request` | one HTTP request and what is expected of its answer |
+//! | [`tools`] | tools of other MCP servers |
 //! | [`probe`] | facts fetched for gates |
 //! | [`orphans`] | what a server that died left running, found again and ended |
 //! | [`options`] | every limit of this crate, with its default and reason |
@@ -26,6 +28,7 @@ pub mod probe;
 mod procfs;
 mod program;
 mod request;
+pub mod tools;
 mod tree;
 mod web;
 
@@ -33,3 +36,4 @@ pub use fabric::{Fabric, LocalFabric, MachineInfo, MachineState, OutputSoFar};
 pub use options::MachineOptions;
 pub use orphans::{Orphan, reap_orphans};
 pub use policy::CommandPolicy;
+pub use tools::ToolServer;

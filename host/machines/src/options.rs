@@ -34,6 +34,11 @@ pub struct MachineOptions {
     /// Bytes that are read of the answer to a request (default 8 MiB). What lies behind is not looked at; an answer whose
     /// body must be judged may not be longer.
     pub http_body_bytes_max: usize,
+    /// Calls that run at once on one tool server (default 8); more wait in order.
+    pub tool_calls_at_once_max: usize,
+    /// How long a tool server may take to start and to say that it is ready (default 30 s): package runners fetch what
+    /// they run first.
+    pub tool_connect_timeout: Duration,
     /// Bytes that a task's standard input may have (default 8 MiB).
     pub stdin_bytes_max: usize,
 }
@@ -54,6 +59,8 @@ impl Default for MachineOptions {
             collect_entries_max: 100_000,
             probe_bytes_max: 64 * 1024,
             http_body_bytes_max: 8 * 1024 * 1024,
+            tool_calls_at_once_max: 8,
+            tool_connect_timeout: Duration::from_secs(30),
             stdin_bytes_max: 8 * 1024 * 1024,
         }
     }

@@ -6,6 +6,7 @@ mod example;
 mod limits;
 mod settings;
 mod sources;
+mod tool_servers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use caelum_engine::EngineOptions;
+use caelum_machines::ToolServer;
 use caelum_store::Synchronous;
 
 use crate::listen;
@@ -74,6 +76,8 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Labels of this machine.
     pub labels: BTreeMap<String, String>,
+    /// Other MCP servers whose tools steps may call, by name.
+    pub tool_servers: BTreeMap<String, ToolServer>,
     /// Directories beneath which components and the directories of commands must lie; the first one is where relative
     /// paths begin.
     pub roots: Vec<PathBuf>,
@@ -147,6 +151,7 @@ impl Config {
             pattern_dir: reader.path("pattern_dir").unwrap_or_else(|| data_dir.join("plugins")),
             cache_dir: reader.path("cache_dir").unwrap_or_else(|| data_dir.join("plugin-cache")),
             labels: labels(&mut reader),
+            tool_servers: reader.tool_servers(),
             components_file: reader
                 .path("components_file")
                 .unwrap_or_else(|| data_dir.join("components.toml")),
@@ -176,6 +181,7 @@ impl Config {
         options.plugins.directory = Some(self.pattern_dir.clone());
         options.plugins.cache_directory = Some(self.cache_dir.clone());
         options.labels.clone_from(&self.labels);
+        options.tool_servers.clone_from(&self.tool_servers);
         options.roots.clone_from(&self.roots);
         options.components_file = Some(self.components_file.clone());
         options.store.synchronous = self.durability;

@@ -59,6 +59,18 @@ pub struct CommandSpec {
     pub outputs: Option<String>,
 }
 
+/// A tool of another MCP server to call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// The server, by the name that the machine's configuration gives it.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub arguments: Map<String, Value>,
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -67,6 +79,8 @@ pub enum Work {
     Command(CommandSpec),
     /// Send one HTTP request.
     Http(HttpSpec),
+    /// Call a tool of another MCP server.
+    Tool(ToolSpec),
 }
 
 /// One piece of work for one machine.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::id::{PluginName, StepId, WorkflowId};
-use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy};
+use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy, ToolSpec};
 use crate::workflow::ReviewRules;
 
 /// Where a definition stands.
@@ -120,6 +120,8 @@ pub enum Action {
     Command(CommandSpec),
     /// Sends one HTTP request from each target machine.
     Http(HttpSpec),
+    /// Calls a tool of another MCP server.
+    Tool(ToolSpec),
     /// Applies a pattern to a component.
     Pattern {
         /// The pattern.
@@ -167,6 +169,7 @@ impl Action {
         match self {
             Action::Command(_) => "command",
             Action::Http(_) => "http",
+            Action::Tool(_) => "tool",
             Action::Pattern { .. } => "pattern",
             Action::Workflow { .. } => "workflow",
             Action::Manual { .. } => "manual",
@@ -174,7 +177,8 @@ impl Action {
     }
 
     /// The kinds that exist.
-    pub const KINDS: [&'static str; 5] = ["command", "http", "pattern", "workflow", "manual"];
+    pub const KINDS: [&'static str; 6] =
+        ["command", "http", "tool", "pattern", "workflow", "manual"];
 }
 
 /// One step.

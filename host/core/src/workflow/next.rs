@@ -259,7 +259,9 @@ fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) 
     let definition = &execution.definition.steps[index];
     let machines = match &definition.action {
         Action::Manual { .. } => Ok(Vec::new()),
-        Action::Pattern { .. } | Action::Workflow { .. } => Ok(vec![MachineId::local()]),
+        Action::Tool(_) | Action::Pattern { .. } | Action::Workflow { .. } => {
+            Ok(vec![MachineId::local()])
+        }
         Action::Command(_) | Action::Http(_) => {
             let named = if definition.target_machines.is_empty() {
                 &execution.head.target_machines

@@ -351,6 +351,13 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
             }
         }
         Action::Http(request) => check_request(index, step, request, report),
+        Action::Tool(call) => {
+            for (field, value) in [("server", &call.server), ("tool", &call.tool)] {
+                if value.trim().is_empty() {
+                    report.add(field, at(field), format!("step `{}` names no {field}", step.id));
+                }
+            }
+        }
         Action::Workflow { workflow_id, revision, .. } => {
             let templated = workflow_id.contains("{{") || workflow_id.contains("{%");
             if !templated && let Err(error) = workflow_id.parse::<WorkflowId>() {

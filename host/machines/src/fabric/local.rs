@@ -26,6 +26,7 @@ use crate::orphans::{OrphansError, RunFolder};
 use crate::policy::CommandPolicy;
 use crate::probe::{PortClaims, Prober};
 use crate::request::Requester;
+use crate::tools::{ToolServer, Tools};
 
 /// The local machine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,8 @@ pub enum LocalFabricError {
 pub struct LocalFabric {
     runner: Runner,
     requester: Requester,
+    tools: Tools,
+    client: reqwest::Client,
     prober: Prober,
     options: MachineOptions,
     names: Vec<MachineId>,
@@ -99,10 +102,15 @@ impl LocalFabric {
         let runner = Runner { policy: Arc::new(policy), options, clock, runs };
         let client = crate::web::client().map_err(LocalFabricError::Http)?;
         let prober = Prober::new(runner.clone(), client.clone(), claims);
-        let requester = Requester { client, options, clock: Arc::clone(&runner.clock) };
+        let clock = Arc::clone(&runner.clock);
+        let tools = Tools::new(BTreeMap::new(), options, client.clone(), clock);
+        let requester =
+            Requester { client: client.clone(), options, clock: Arc::clone(&runner.clock) };
         Ok(LocalFabric {
             runner,
             requester,
+            tools,
+            client,
             prober,
             options,
             names,
@@ -114,6 +122,14 @@ impl LocalFabric {
             next: AtomicUsize::new(0),
             _guard: guard,
         })
+    }
+
+    /// Lets tasks call tools of other MCP servers, each known by its name.
+    #[must_use]
+    pub fn with_tools(mut self, servers: BTreeMap<String, ToolServer>) -> Self {
+        let clock = Arc::clone(&self.runner.clock);
+        self.tools = Tools::new(servers, self.options, self.client.clone(), clock);
+        self
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
@@ -165,6 +181,7 @@ impl LocalFabric {
         let outcome = match &spec.work {
             Work::Command(command) => self.runner.run(spec, command, &streams, &cancel).await,
             Work::Http(request) => self.requester.run(spec, request, &streams, &cancel).await,
+            Work::Tool(tool) => self.tools.run(spec, tool, &streams, &cancel).await,
         };
         drop(place);
         outcome

@@ -7,3 +7,4 @@ mod probe;
 mod queue;
 mod request;
 mod results;
+mod tools;

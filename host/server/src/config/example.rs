@@ -31,8 +31,22 @@ pub fn example() -> String {
         let default = if limit.key == "plugin_calls_max" { 2 } else { default_of(limit) };
         text.push_str(&format!("#{} = {default}\n", limit.key));
     }
+    text.push_str(TOOL_SERVERS);
     text
 }
+
+/// Tool servers have no default; this shows their two forms.
+const TOOL_SERVERS: &str = "
+# Other MCP servers whose tools steps of kind `tool` may call, by name. A value of env or headers that
+# begins with $ names an environment variable.
+# [tool_servers.tracker]
+# program = \"npx\"
+# args = [\"-y\", \"tracker-mcp\"]
+# env = { TRACKER_TOKEN = \"$TRACKER_TOKEN\" }
+# [tool_servers.wiki]
+# url = \"https://wiki.example.org/mcp\"
+# headers = { Authorization = \"$WIKI_AUTHORIZATION\" }
+";
 
 fn comment(text: &mut String, words: &str) {
     let mut line = String::from("#");

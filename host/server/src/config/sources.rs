@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::ConfigError;
 use super::limits::{self, LIMITS, Limit};
 use super::settings::{CONFIG_VARIABLE, Kind, OTHER_VARIABLES, SETTINGS, Setting, VARIABLE_PREFIX};
+use super::tool_servers;
 use crate::mcp::error::{did_you_mean, nearest};
 
 /// What the command line says: for each key what was given, and the limits as `name=value`.
@@ -164,7 +165,8 @@ impl Sources {
 
 fn unknown_keys(path: &Path, table: &Table) -> Vec<String> {
     let mut problems = Vec::new();
-    let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).chain(["limits"]).collect();
+    let known: Vec<&str> =
+        SETTINGS.iter().map(|setting| setting.key).chain(["limits", "tool_servers"]).collect();
     for (key, value) in table {
         if !known.contains(&key.as_str()) {
             let near = did_you_mean(key, known.iter().copied());
@@ -320,6 +322,20 @@ impl<'a> Reader<'a> {
                 _ => base.join(text),
             })
             .collect()
+    }
+
+    /// Returns the tool servers of the file.
+    pub(super) fn tool_servers(&mut self) -> BTreeMap<String, caelum_machines::ToolServer> {
+        let sources = self.sources;
+        let Some((path, table)) = sources.file.as_ref() else { return BTreeMap::new() };
+        let Some(value) = table.get("tool_servers") else { return BTreeMap::new() };
+        let mut faults = Vec::new();
+        let variable = |name: &str| sources.variable(name).map(str::to_owned);
+        let servers = tool_servers::read(value, variable, &mut faults);
+        for fault in faults {
+            self.fault(format!("`{}`: {fault}", path.display()));
+        }
+        servers
     }
 
     pub(super) fn limit(&mut self, limit: &Limit) -> Option<u64> {

@@ -242,3 +242,58 @@ fn the_example_file_is_the_one_in_the_repository_and_parses_with_every_line_in_f
     let config = place.load().unwrap();
     assert_eq!(config.address.to_string(), "127.0.0.1:8113");
 }
+
+#[test]
+fn tool_servers_are_read_from_the_file_and_their_secrets_from_the_environment() {
+    let place = Place::new().variable("TRACKER_TOKEN", "hidden-hidden").file(
+        r#"
+        [tool_servers.tracker]
+        program = "npx"
+        args = ["-y", "tracker-mcp"]
+        env = { TOKEN = "$TRACKER_TOKEN", LEVEL = "1" }
+        [tool_servers.wiki]
+        url = "https://wiki.example.org/mcp"
+        headers = { Authorization = "Bearer x" }
+        "#,
+    );
+
+    let config = place.load().unwrap();
+
+    let ToolServer::Stdio { program, args, env } = &config.tool_servers["tracker"] else {
+        panic!("a program: {:?}", config.tool_servers)
+    };
+    assert_eq!((program.as_str(), args.len()), ("npx", 2));
+    assert_eq!(env["TOKEN"], "hidden-hidden");
+    assert!(!format!("{config:?}").contains("hidden-hidden"));
+    assert_eq!(config.engine().tool_servers.len(), 2);
+}
+
+#[test]
+fn every_fault_of_a_tool_server_is_named_and_no_value_is_shown() {
+    let place = Place::new().file(
+        r#"
+        [tool_servers.a]
+        progam = "x"
+        [tool_servers.b]
+        program = "x"
+        args = [1]
+        headers = { A = "secret" }
+        env = { B = "$NOT_SET", C = 5 }
+        [tool_servers.c]
+        url = ""
+        "#,
+    );
+
+    let problems = place.problems();
+
+    let expected = [
+        "`HERE/etc/c.toml`: `tool_servers.a.progam`: unknown key; did you mean `program`?",
+        "`HERE/etc/c.toml`: `tool_servers.a`: expected either `program` (with `args`, `env`) or `url` (with `headers`)",
+        "`HERE/etc/c.toml`: `tool_servers.b.headers`: goes with `url` only",
+        "`HERE/etc/c.toml`: `tool_servers.b.args`: expected a list of texts",
+        "`HERE/etc/c.toml`: `tool_servers.b.env.B`: the environment variable `NOT_SET` is not set",
+        "`HERE/etc/c.toml`: `tool_servers.b.env.C`: expected a text",
+        "`HERE/etc/c.toml`: `tool_servers.c.url`: expected a text that is not empty",
+    ];
+    assert_eq!(problems, expected);
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec};
+use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec, ToolSpec};
 use caelum_core::workflow::Action;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub enum ActionKind {
     Command,
     /// Sends one HTTP request from each target machine: `url`, `method`, `headers`, `body`, `expect`.
     Http,
+    /// Calls a tool of another MCP server: `server`, `tool`, `arguments`.
+    Tool,
     /// Applies an improvement pattern to a component: `pattern`, `target`, `parameters`, `dry_run`,
     /// `allow_review_edits`.
     Pattern,
@@ -76,6 +78,15 @@ pub struct ActionDocument {
     /// `http`: what the answer has to be; any status from 200 to 299 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<ExpectDocument>,
+    /// `tool`: the MCP server, by the name that this server's configuration gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// `tool`: the tool of that server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// `tool`: its arguments; strings may hold templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Map<String, Value>>,
     /// `pattern`: the pattern's name, see `list_patterns`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
@@ -117,6 +128,7 @@ fn any_json(_: &mut SchemaGenerator) -> Schema {
 /// The fields of each kind.
 const COMMAND: &[&str] = &["program", "args", "cwd", "env", "stdin", "shell", "collect", "outputs"];
 const HTTP: &[&str] = &["method", "url", "headers", "body", "expect"];
+const TOOL: &[&str] = &["server", "tool", "arguments"];
 const PATTERN: &[&str] = &["pattern", "target", "parameters", "dry_run", "allow_review_edits"];
 const WORKFLOW: &[&str] = &["workflow_id", "revision", "parameters"];
 const MANUAL: &[&str] = &["instructions"];
@@ -138,6 +150,9 @@ impl ActionDocument {
             headers: None,
             body: None,
             expect: None,
+            server: None,
+            tool: None,
+            arguments: None,
             pattern: None,
             target: None,
             parameters: None,
@@ -174,6 +189,12 @@ impl ActionDocument {
                 expect: ExpectDocument::of(&request.expect),
                 ..Self::empty(ActionKind::Http)
             },
+            Action::Tool(call) => Self {
+                server: Some(call.server.clone()),
+                tool: Some(call.tool.clone()),
+                arguments: (!call.arguments.is_empty()).then(|| call.arguments.clone()),
+                ..Self::empty(ActionKind::Tool)
+            },
             Action::Pattern { pattern, target, parameters, dry_run, allow_review_edits } => Self {
                 pattern: Some(pattern.to_string()),
                 target: Some(target.clone()),
@@ -199,6 +220,7 @@ impl ActionDocument {
         let (word, fitting) = match self.kind {
             ActionKind::Command => ("command", COMMAND),
             ActionKind::Http => ("http", HTTP),
+            ActionKind::Tool => ("tool", TOOL),
             ActionKind::Pattern => ("pattern", PATTERN),
             ActionKind::Workflow => ("workflow", WORKFLOW),
             ActionKind::Manual => ("manual", MANUAL),
@@ -245,6 +267,15 @@ impl ActionDocument {
                 body: self.body.clone(),
                 expect: self.expect.as_ref().map(ExpectDocument::to_expect).unwrap_or_default(),
             })),
+            ActionKind::Tool => {
+                let server = needed("server", self.server.as_ref());
+                let tool = needed("tool", self.tool.as_ref());
+                Some(Action::Tool(ToolSpec {
+                    server: server?,
+                    tool: tool?,
+                    arguments: self.arguments.clone().unwrap_or_default(),
+                }))
+            }
             ActionKind::Pattern => {
                 let pattern = needed("pattern", self.pattern.as_ref());
                 let target = needed("target", self.target.as_ref());
@@ -284,6 +315,9 @@ impl ActionDocument {
             ("headers", "http", self.headers.is_some()),
             ("body", "http", self.body.is_some()),
             ("expect", "http", self.expect.is_some()),
+            ("server", "tool", self.server.is_some()),
+            ("tool", "tool", self.tool.is_some()),
+            ("arguments", "tool", self.arguments.is_some()),
             ("pattern", "pattern", self.pattern.is_some()),
             ("target", "pattern", self.target.is_some()),
             ("parameters", "pattern` or `workflow", self.parameters.is_some()),

@@ -82,6 +82,9 @@ steps:
       headers: {authorization: "Bearer {{ parameters.tag }}"}
       body: {tag: "{{ parameters.tag }}", parts: [1, 2.5, true]}
       expect: {status: [200, 201], contains: ok, json: {done: true}}
+  - id: call
+    type: integration
+    action: {kind: tool, server: tracker, tool: create_issue, arguments: {title: "{{ parameters.tag }}"}}
   - id: sub
     type: deployment
     action: {kind: workflow, workflow_id: other, revision: 2, parameters: {tag: v2}}
@@ -170,7 +173,7 @@ fn every_fault_of_the_shape_is_named_at_once_with_its_place() {
         "/steps/0/type: found \"developement\", allowed: \"development\", \"integration\", \"validation\", \"deployment\"; did you mean `development`?",
         "/steps/0/validations: unknown field; did you mean `validation`?",
         "/steps/0/timeout_s: found 0, at least 1 is allowed",
-        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"http\", \"pattern\", \"workflow\", \"manual\"; did you mean `command`?",
+        "/steps/1/action/kind: found \"comand\", allowed: \"command\", \"http\", \"tool\", \"pattern\", \"workflow\", \"manual\"; did you mean `command`?",
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected} is not in {found:#?}");
     }
