@@ -128,6 +128,63 @@ async fn ten_kills_at_random_moments_lose_nothing_and_repeat_nothing_completed()
     assert!(repeated <= 3 * ROUNDS, "each crash repeats at most what was under way: {runs:?}");
 }
 
+#[tokio::test]
+async fn an_execution_goes_on_before_anybody_asks_about_it() {
+    let home = home();
+    let witness = Witness::new(home.path().join("witness"));
+    let (server, client) = restart(&home).await;
+    client.create("long", chains(&witness, 1, 8, 30)).await;
+    let execution = client.execute("long").await;
+    until("the first steps to run", || (witness.words().len() >= 2).then_some(())).await;
+
+    server.kill();
+    let server = home.serve().await;
+    until("the last step to run", || witness.counts().contains_key("c0-7").then_some(())).await;
+
+    server.client().await.ended(&execution, "completed").await;
+}
+
+#[tokio::test]
+async fn a_step_that_applies_a_pattern_is_killed_at_any_moment_and_applies_once() {
+    const ROUNDS: u32 = 8;
+    let seed = rand::rng().random::<u64>();
+    eprintln_seed(seed);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let home = home();
+    let project = home.project("service").with_service();
+    let before = project.files();
+    let (mut server, mut client) = restart(&home).await;
+    let steps = json!([{"id": "declare", "type": "development", "action": {
+        "kind": "pattern", "pattern": "infrastructure-enforcement", "target": "service",
+        "parameters": {"component_name": "notes"},
+    }}]);
+    client.create("declare", steps).await;
+    let mut after = None;
+    let mut usual = Duration::ZERO;
+
+    for round in 0..=ROUNDS {
+        let started = Instant::now();
+        let execution = client.execute("declare").await;
+        // The first round is left alone, to know what comes of it and how long it takes.
+        if round > 0 {
+            let moment: Duration = usual.mul_f64(random.random_range(0.0..1.2));
+            tokio::time::sleep(moment).await;
+            server.kill();
+            (server, client) = restart(&home).await;
+        }
+        let done = client.ended(&execution, "completed").await;
+        usual = usual.max(started.elapsed()).min(Duration::from_secs(2));
+
+        let outputs = &step(&done, "declare")["outputs"];
+        assert_eq!(outputs["status"], "applied", "{done:#}");
+        let files = project.files();
+        assert!(*after.get_or_insert_with(|| files.clone()) == files, "round {round}");
+        let revert = json!({"application_id": outputs["application_id"]});
+        client.ok("revert_pattern_application", revert).await;
+        assert!(project.files() == before, "round {round}: what it says it did is all it did");
+    }
+}
+
 /// Says with which seed to see the same again; shown by the test runner when the test fails.
 #[expect(clippy::print_stderr, reason = "a failing test must say how to repeat it")]
 fn eprintln_seed(seed: u64) {
@@ -311,12 +368,12 @@ async fn an_application_that_is_killed_is_before_or_after_and_never_between() {
     client.ok("revert_pattern_application", applied["next_call"]["arguments"].clone()).await;
     assert_eq!(project.files(), before);
 
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
+        let mut arguments = arguments.clone();
+        arguments["idempotency_key"] = json!(format!("round {round}"));
         let applying = {
-            let (client, arguments) = (client.clone(), arguments.clone());
-            let mut arguments = arguments.as_object().cloned().expect("an object");
-            arguments
-                .insert("idempotency_key".to_owned(), json!(random.random::<u64>().to_string()));
+            let client = client.clone();
+            let arguments = arguments.as_object().cloned().expect("an object");
             tokio::spawn(async move { client.call_raw("apply_pattern", arguments).await })
         };
         // Most of the time goes into thinking; the writing is at the end.
@@ -334,17 +391,13 @@ async fn an_application_that_is_killed_is_before_or_after_and_never_between() {
             names(&files, &before, &after)
         );
         assert!(!answered || files == after, "what was answered is on disk");
-        if files == after {
-            // What was applied is known, and can be taken back.
-            let unchanged = client.ok("apply_pattern", arguments.clone()).await;
-            assert_ne!(unchanged["status"], "applied");
-            for path in files.keys() {
-                std::fs::remove_file(project.path().join(path)).expect("a file can be removed");
-            }
-            for (path, bytes) in &before {
-                project.write(path, bytes);
-            }
-        }
+        // Whoever heard nothing asks again: it is done once, now or then.
+        let again = client.ok("apply_pattern", arguments).await;
+        assert_eq!(again["status"], "applied", "{again:#}");
+        assert!(project.files() == after, "{:#?}", names(&project.files(), &before, &after));
+        let revert = json!({"application_id": again["application_id"]});
+        client.ok("revert_pattern_application", revert).await;
+        assert!(project.files() == before, "{:#?}", names(&project.files(), &before, &after));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::home;
 
 /// A server with something of everything in it, and for each tool arguments that are right.
 struct World {
-    _home: Home,
+    home: Home,
     server: Server,
     client: Client,
     right: BTreeMap<&'static str, Value>,
@@ -72,7 +72,7 @@ impl World {
             ("get_workflow_metrics", json!({"time_range": "15m"})),
             ("export_workflow_data", json!({"workflow_id": "base", "format": "json"})),
         ]);
-        Self { _home: home, server, client, right }
+        Self { home, server, client, right }
     }
 
     /// Returns right arguments of a tool.
@@ -366,7 +366,7 @@ async fn hostile_texts_get_an_answer_or_an_error_and_do_no_harm() {
         }
     }
     world.is_well().await;
-    let root = world._home.root();
+    let root = world.home.root();
     assert!(!root.join("pwned").exists() && !root.join("service/pwned").exists());
 }
 
