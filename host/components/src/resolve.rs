@@ -374,7 +374,7 @@ mod tests {
         );
         let gone = components.resolve("gone").expect_err("not there").to_string();
         assert!(gone.contains("the name is registered for"), "{gone}");
-        std::os::unix::fs::symlink("circle", root.join("circle")).expect("makes a link");
+        symlink("circle", root.join("circle")).expect("makes a link");
         let long = "x".repeat(10_000);
         for target in ["", "a\0b", "nowhere", "file/x", "circle", &long] {
             let error = components.resolve(target).expect_err(target);
