@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{Review, WorkReport};
@@ -31,9 +30,6 @@ use crate::supervisor::{Changed, Counted};
 
 /// Messages handled before the events they became are stored together: one commit serves them all.
 const BATCH_MAX: usize = 256;
-
-/// How long to wait before storing is tried again after it failed, so that a full disk is not asked all the time.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// What somebody asks of an execution.
 #[derive(Debug, Clone)]
@@ -149,7 +145,7 @@ impl Driver {
                     self.act(wanted);
                     wanted.wake_at
                 }
-                None => Some(self.inner.clock.now().plus(STORE_RETRY)),
+                None => Some(self.inner.clock.now().plus(self.inner.options.store_retry)),
             };
             let ended = self.execution.head().end.is_some();
             let idle = turned.is_some() && self.under_way.is_empty() && wake_at.is_none();
@@ -438,7 +434,7 @@ impl Driver {
             }
             tokio::select! {
                 () = self.inner.stop.cancelled() => return Err(Stuck),
-                () = tokio::time::sleep(STORE_RETRY) => {}
+                () = tokio::time::sleep(self.inner.options.store_retry) => {}
             }
         }
     }

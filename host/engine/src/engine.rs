@@ -70,6 +70,9 @@ pub struct EngineOptions {
     pub grace: Duration,
     /// How long cancelled work may take to report before it counts as lost (default 60 s).
     pub cancel_wait: Duration,
+    /// How long to wait before storing is tried again after it failed (default 1 s), so that a full disk is not asked
+    /// all the time.
+    pub store_retry: Duration,
     /// Whether unfinished executions go on by themselves (default yes). Without it each goes on when something is asked
     /// of it: for programs that only look and are gone in a moment.
     pub resume: bool,
@@ -103,6 +106,7 @@ impl EngineOptions {
             default_timeout: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(5),
             cancel_wait: Duration::from_secs(60),
+            store_retry: Duration::from_secs(1),
             resume: true,
         }
     }

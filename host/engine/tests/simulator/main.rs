@@ -6,8 +6,10 @@
 //! `CAELUM_SIM_SEEDS` says how many seeds run, `CAELUM_SIM_SEED` runs one of them.
 
 mod audit;
+mod broken_disk;
 mod by_hand;
 mod callers;
+mod disk;
 mod history;
 mod janitor;
 mod ledger;
