@@ -44,6 +44,8 @@ CAVEATS = """## What to keep in mind
 - Durability differs. duroxide sets `PRAGMA synchronous = WAL`, which SQLite does not know and takes as NORMAL: the loss
   of power may take its last commits, and it pays for no flush per commit. The others make each step durable as they
   promise by default.
+- duroxide only queues what is started, and holds nothing of it in memory: its memory with open executions is small, and
+  its recovery first takes up the whole queue. Ours, and the other peers, have begun every execution.
 - Programs of the peers are started by Python's `asyncio` (by tokio in duroxide), without capturing output, deadlines or
   process groups, all of which ours has.
 - Times are wall-clock times on a machine that may have had other work: the load before and after stands above, and
@@ -55,9 +57,10 @@ CAVEATS = """## What to keep in mind
 REPRODUCE = """## How to reproduce
 
 ```console
-$ make bench                       # everything: about fifteen minutes, most of it the slower peers
+$ make bench                       # everything: about fifteen minutes after the first build
 $ bench/run.py --without-peers     # ours alone: about two minutes
 $ bench/run.py --only restate      # ours and one peer
+$ bench/run.py --only dbos --merge # anew ours and one peer, the others as the last report has them
 $ bench/render.py                  # this page, from target/bench/report.json
 ```
 

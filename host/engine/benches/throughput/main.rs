@@ -137,7 +137,7 @@ async fn in_process(figures: &mut Figures) {
     if figures.wanted("single_p50_ms dispatch_p50_ms") {
         singles(figures).await;
     }
-    if figures.wanted("step_ms") {
+    if figures.wanted("step_ms step_cpu_ms") {
         row(figures).await;
     }
 }
@@ -171,10 +171,11 @@ async fn row(figures: &mut Figures) {
     let engine = open(data.path(), at_once(1)).await;
     let steps = figures.shape("row_steps");
     create(&engine, "bench", in_a_row(steps, NOTHING)).await;
-    let began = Instant::now();
+    let (began, spent) = (Instant::now(), process::processor_ms());
     let id = start(&engine, "bench").await;
     ended(&engine, &id).await;
     figures.add("step_ms", ms(began.elapsed()) / steps as f64);
+    figures.add("step_cpu_ms", (process::processor_ms() - spent) / steps as f64);
     let mut paces = paces(&engine, &id).await;
     figures.add("step_p50_ms", ms(percentile(&mut paces, 50)));
     figures.add("step_p99_ms", ms(percentile(&mut paces, 99)));
