@@ -93,9 +93,10 @@ def main():
         return f" [{notes.index(text) + 1}]"
 
     machine = report["machine"]
+    built = f"commit `{report['commit']}`" if report["commit"] else "a bench that was built before"
     lines = [HEAD, "## The run", ""]
     lines += [
-        f"- {report['date']}, commit `{report['commit']}`, {report['rustc']}, Python {report['python']}",
+        f"- {report['date']}, {built}, {report['rustc']}, Python {report['python']}",
         f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}, {machine['filesystem']}",
         f"- load of the machine before {report['load']['before']}, after {report['load']['after']}",

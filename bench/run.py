@@ -285,7 +285,7 @@ def report(mine, peers, left_out, loads, times):
         figures.append(row)
     return {
         "date": times["ours"],
-        "commit": version(["git", "rev-parse", "--short", "HEAD"]),
+        "commit": times["commit"],
         "rustc": version(["rustc", "--version"]),
         "python": platform.python_version(),
         "machine": machine(),
@@ -344,6 +344,8 @@ def main():
     last = {name: before(name) if given.merge else None for name in PEERS}
     mine = ours(given.engine)
     peers, left_out, times = {}, {}, {"ours": now()}
+    # A bench that was built before may be of any commit.
+    times["commit"] = "" if given.engine else version(["git", "rev-parse", "--short", "HEAD"])
     for name in PEERS:
         if last[name] and (given.without_peers or name not in chosen):
             *peers[name], times[name] = last[name]
