@@ -10,7 +10,7 @@ use std::process::Stdio;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::story::{COMPONENT, EXAMPLE_FILES, WORKFLOW, faults};
+use self::story::{COMPONENT, EXAMPLE_FILES, FIX, WORKFLOW, faults};
 use super::CommandError;
 use super::access::{Access, Reach};
 use super::exit::Exit;
@@ -24,6 +24,7 @@ use crate::document;
 use crate::mcp::tools::execution::ExecutionStarted;
 use crate::mcp::tools::status::ExecutionView;
 use crate::mcp::tools::step::StepAnswer;
+use crate::server::make_private;
 
 /// Who does the work that waits for somebody, and who reviews it: two, because nobody reviews their own work.
 const PERFORMER: &str = "demo-developer";
@@ -53,6 +54,10 @@ impl Demo {
             .canonicalize()
             .map_err(|error| CommandError::Failed(format!("no directory for the demo: {error}")))?;
         lay_out(&root)?;
+        // Compiled plugins are kept where they always are, so that the next command is quick.
+        if make_private(&config.data_dir).is_err() {
+            config.cache_dir = root.join("cache");
+        }
         config.data_dir = root.join("data");
         config.pattern_dir = root.join("data/plugins");
         config.components_file = root.join("data/components.toml");
@@ -203,15 +208,9 @@ fn conclude(output: &mut Output, view: &ExecutionView) -> Result<Exit, CommandEr
             return Ok(());
         }
         output.line(format!("\n{}", paint(STRONG, "What the steps changed")))?;
-        for step in &view.steps {
-            for machine in &step.machines {
-                if step.action == "pattern"
-                    && let Some(diff) = machine.stdout.as_ref().filter(|_| step.id != "assess")
-                {
-                    output.line(paint(FAINT, format!("step {}:", step.id)))?;
-                    show_diff(output, &diff.text)?;
-                }
-            }
+        for (step, diff) in changes(view) {
+            output.line(paint(FAINT, format!("step {step}:")))?;
+            show_diff(output, &diff)?;
         }
         output.line(format!("\n{}", paint(STRONG, "The steps")))?;
         for line in tree::lines(view) {
@@ -247,4 +246,56 @@ fn conclude(output: &mut Output, view: &ExecutionView) -> Result<Exit, CommandEr
     };
     show(output).map_err(CommandError::Output)?;
     Ok(exit)
+}
+
+/// Returns what each step changed, as a diff of which long new files are only begun.
+fn changes(view: &ExecutionView) -> Vec<(&str, String)> {
+    let mut changes: Vec<(&str, String)> = Vec::new();
+    for step in view.steps.iter().filter(|step| step.status == "completed") {
+        if step.id == "mend" {
+            changes.push((&step.id, FIX.to_owned()));
+        }
+        // A plan changes nothing.
+        if step.action != "pattern" || step.id == "assess" {
+            continue;
+        }
+        for diff in step.machines.iter().filter_map(|machine| machine.stdout.as_ref()) {
+            changes.push((&step.id, shortened(&diff.text)));
+        }
+    }
+    changes
+}
+
+/// Keeps the beginning of each file's part of a diff: less of new files, which all look alike, than of changed ones.
+fn shortened(diff: &str) -> String {
+    const LINES_OF_A_CHANGE: usize = 80;
+    const LINES_OF_A_NEW_FILE: usize = 12;
+    let mut text = String::new();
+    let mut lines = 0;
+    let mut max = LINES_OF_A_CHANGE;
+    let mut left_out = 0;
+    let close = |text: &mut String, left_out: &mut usize| {
+        if *left_out > 0 {
+            text.push_str(&format!("  … {left_out} more lines\n"));
+            *left_out = 0;
+        }
+    };
+    for line in diff.lines() {
+        if line.starts_with("diff --git ") {
+            close(&mut text, &mut left_out);
+            lines = 0;
+            max = LINES_OF_A_CHANGE;
+        } else if line.starts_with("new file mode ") {
+            max = LINES_OF_A_NEW_FILE;
+        }
+        lines += 1;
+        if lines <= max {
+            text.push_str(line);
+            text.push('\n');
+        } else {
+            left_out += 1;
+        }
+    }
+    close(&mut text, &mut left_out);
+    text
 }

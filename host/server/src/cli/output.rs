@@ -54,7 +54,7 @@ impl Output {
         if self.json {
             return Ok(());
         }
-        writeln!(self.out, "{text}")
+        writeln!(self.out, "{}", harmless(&text.to_string()))
     }
 
     /// Writes text as it is, whatever is wanted: the result itself.
@@ -87,7 +87,7 @@ impl Output {
         let room = height.saturating_sub(2).max(4);
         let skipped = lines.len().saturating_sub(room);
         for line in &lines[skipped..] {
-            text.push_str(&clipped(line, width));
+            text.push_str(&clipped(&harmless(line), width));
             text.push('\n');
         }
         self.drawn = lines.len() - skipped;
@@ -126,7 +126,35 @@ pub(super) fn complain(text: &str) {
         out.push_str(&format!("{} {hint}\n", paint(ATTENTION, "hint:")));
     }
     // Nobody is left to be told when this fails.
-    err.write_all(out.as_bytes()).ok();
+    err.write_all(harmless(&out).as_bytes()).ok();
+}
+
+/// Takes everything out of a text that a terminal would obey, colours excepted: names, outputs and findings are written
+/// by others, and a title or a cursor is nobody's to move but ours.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let colour = rest.strip_prefix("\u{1b}[").and_then(|body| {
+            let end = body.find(|part: char| !part.is_ascii_digit() && part != ';')?;
+            body[end..].starts_with('m').then_some(2 + end + 1)
+        });
+        let taken = match colour {
+            Some(length) => {
+                out.push_str(&rest[..length]);
+                length
+            }
+            None => {
+                let is_bidi = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                let is_obeyed =
+                    (letter.is_control() && letter != '\n' && letter != '\t') || is_bidi;
+                out.push(if is_obeyed { '\u{fffd}' } else { letter });
+                letter.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    out
 }
 
 /// Cuts a line to a width on the screen; escape sequences take none.
@@ -154,6 +182,18 @@ fn clipped(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_taken_out_and_colours_stay() {
+        let text = format!("{}\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}end\n", paint(GOOD, "ok"));
+
+        let clean = harmless(&text);
+
+        assert_eq!(
+            clean,
+            format!("{}\u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}end\n", paint(GOOD, "ok"))
+        );
+    }
 
     #[test]
     fn a_line_is_cut_to_the_screen_and_keeps_its_colours() {

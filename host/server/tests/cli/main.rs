@@ -1,5 +1,6 @@
 //! The command line, as the built program: what it writes, and how it ends.
 
+mod demo;
 mod harness;
 mod held;
 mod run;

@@ -9,6 +9,9 @@ pub(super) const COMPONENT: &str = "notes-service";
 pub(super) const WORKFLOW: &str =
     include_str!("../../../../../examples/workflows/notes-service-v1.yaml");
 
+/// What the step `mend` applies.
+pub(super) const FIX: &str = include_str!("../../../../../examples/notes-service/fix.patch");
+
 macro_rules! example {
     ($path:literal) => {
         ($path, include_str!(concat!("../../../../../examples/notes-service/", $path)))
