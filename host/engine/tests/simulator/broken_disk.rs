@@ -1,7 +1,10 @@
 //! A disk that fails from outside: somebody else holds the database, or fills it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rand::RngExt;
+use rand::rngs::SmallRng;
 use rusqlite::Connection;
 
 /// Keeps everybody else from writing for as long as it lives, as a failing disk would; reading goes on.
@@ -26,6 +29,16 @@ impl Drop for Held {
     fn drop(&mut self) {
         // The connection ends the transaction by itself when this fails.
         let _ = self.0.execute_batch("ROLLBACK");
+    }
+}
+
+/// Lets writing fail for some milliseconds again and again.
+pub(crate) async fn fail_now_and_then(data: PathBuf, mut rng: SmallRng) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(rng.random_range(1..20))).await;
+        let held = Held::new(&data);
+        tokio::time::sleep(Duration::from_millis(rng.random_range(1..12))).await;
+        drop(held);
     }
 }
 

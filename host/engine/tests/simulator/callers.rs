@@ -30,6 +30,8 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) turn: u32,
     pub(crate) workflows: usize,
+    /// Whether writing may fail.
+    pub(crate) flaky: bool,
 }
 
 impl Caller {
@@ -108,10 +110,11 @@ impl Caller {
                 return;
             }
             Err(EngineError::Mistake(mistake)) => {
-                assert!(mistake.code != "not_stored", "the store works: {mistake}");
+                assert!(self.flaky || mistake.code != "not_stored", "the store works: {mistake}");
                 Told::Refused
             }
             Err(EngineError::Stopping) => return,
+            Err(EngineError::Store(error)) if self.flaky && error.is_transient() => return,
             Err(other) => panic!("{asked:?} of {id}: {other:?}"),
         };
         self.ledger.told(Call { asked, told, execution: id.to_owned(), by });
@@ -161,6 +164,23 @@ impl Caller {
         let by = self.by();
         let answer = self.engine.control(id, control, by.clone(), "because".into()).await;
         self.take_down(asked, id, by, answer);
+    }
+
+    /// Starts the first workflow under one key and returns the execution.
+    pub(crate) async fn start(&mut self) -> String {
+        let by = "key-0".to_owned();
+        let answer = self.engine.execute(new_execution(0, Some(by.clone()), &by)).await;
+        let id = answer.as_ref().expect("it starts").execution.id().to_string();
+        self.take_down(Asked::Execute, "", by, answer);
+        id
+    }
+
+    /// Waits a moment for a change, and says whether the execution is still open.
+    pub(crate) async fn open(&self, id: &str) -> bool {
+        let patience = Patience { wait: Duration::from_millis(5), after_event: None };
+        let Ok(seen) = self.engine.execution(id, patience).await else { return false };
+        self.ledger.saw(&seen.execution);
+        seen.execution.head().end.is_none()
     }
 
     /// Does what some step waits for, if one does.

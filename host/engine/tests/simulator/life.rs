@@ -69,6 +69,10 @@ impl Sim {
         // The process dies here and never the machine: nothing has to reach the disk itself.
         options.store.synchronous = Synchronous::Off;
         options.store.wal_checkpoint_bytes = 256 * 1024;
+        if life.flaky {
+            options.store.busy_timeout = Duration::from_millis(1);
+            options.store_retry = Duration::from_millis(5);
+        }
         options.plugins.directory = None;
         options.plugins.cache_directory = None;
         if self.gates {
@@ -79,26 +83,46 @@ impl Sim {
         options
     }
 
-    /// Runs one life until it dies, and checks what it left.
+    /// Runs one life with callers that ask at random.
     pub(crate) fn live(&mut self, number: u32, life: &LifePlan) {
+        let rng = SmallRng::seed_from_u64(self.rng.random());
+        self.live_with(life, |engine, sim| ask(engine, sim, number, life, rng));
+    }
+
+    /// Runs one life until it dies, and checks what it left.
+    pub(crate) fn live_with(
+        &mut self,
+        life: &LifePlan,
+        asks: impl FnOnce(&Engine, &Sim) -> JoinSet<()>,
+    ) {
         let before = self.image(self.data.path());
         let options = self.options(life);
         let runtime = runtime(life.threads);
-        let seed = self.rng.random();
-        let rng = SmallRng::seed_from_u64(seed);
+        let rng = SmallRng::seed_from_u64(self.rng.random());
         let (world, ledger) = (Arc::clone(&self.world), Arc::clone(&self.ledger));
         let workflows = self.plan.workflows.clone();
         let image = runtime.block_on(async {
             let engine = Engine::open(options).await.expect("the engine opens");
-            let followers = follow(&engine, &world, &ledger, rng.clone());
+            let mut followers = follow(&engine, &world, &ledger, rng.clone());
             for workflow in workflows {
                 // They are there already in every life but the first.
                 drop(engine.create_workflow(workflow).await);
             }
-            let mut callers = ask(&engine, self, number, life, rng);
+            if life.flaky {
+                followers.spawn(crate::broken_disk::fail_now_and_then(
+                    self.data.path().to_owned(),
+                    rng,
+                ));
+            }
+            let mut callers = asks(&engine, self);
             let dies = world.now() + life.ticks;
+            let done = async {
+                while let Some(done) = callers.join_next().await {
+                    done.expect("callers do not panic");
+                }
+            };
             tokio::select! {
-                () = within("callers to be done", async { while callers.join_next().await.is_some() {} }) => {}
+                () = within("callers to be done", done) => {}
                 () = world.reached(dies) => {}
             }
             match life.death {
@@ -126,7 +150,8 @@ impl Sim {
 
     /// Runs the last life: everybody is kind, and everything comes to its end.
     pub(crate) fn end(&mut self, number: u32) {
-        let life = self.plan.lives.last().expect("there is one").clone();
+        let last = self.plan.lives.last().expect("there is one").clone();
+        let life = LifePlan { flaky: false, ..last };
         let before = self.image(self.data.path());
         let runtime = runtime(life.threads);
         let rng = SmallRng::seed_from_u64(self.rng.random());
@@ -147,7 +172,9 @@ impl Sim {
                 // Ask more of it, and let it come to its end without a restart in between.
                 let mut callers = ask(&engine, self, number, &life, rng.clone());
                 within("callers to be done", async {
-                    while callers.join_next().await.is_some() {}
+                    while let Some(done) = callers.join_next().await {
+                        done.expect("callers do not panic");
+                    }
                 })
                 .await;
                 world.be_kind();
@@ -159,6 +186,7 @@ impl Sim {
                 name: format!("janitor{number}"),
                 turn: 0,
                 workflows: 1,
+                flaky: false,
             };
             crate::janitor::settle(janitor).await;
             drop(followers);
@@ -260,6 +288,7 @@ fn ask(engine: &Engine, sim: &Sim, number: u32, life: &LifePlan, mut rng: SmallR
             name: format!("u{number}.{caller}"),
             turn: 0,
             workflows: sim.plan.workflows.len(),
+            flaky: life.flaky,
         };
         callers.spawn(caller.ask(rng.random_range(5..25)));
     }

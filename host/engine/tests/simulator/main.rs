@@ -6,11 +6,13 @@
 //! `CAELUM_SIM_SEEDS` says how many seeds run, `CAELUM_SIM_SEED` runs one of them.
 
 mod audit;
+mod boundaries;
 mod broken_disk;
 mod by_hand;
 mod callers;
 mod disk;
 mod history;
+mod idle;
 mod janitor;
 mod ledger;
 mod life;

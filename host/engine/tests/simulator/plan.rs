@@ -31,6 +31,8 @@ pub(crate) struct LifePlan {
     /// Threads of the runtime; one means that everything takes turns.
     pub(crate) threads: usize,
     pub(crate) cancel_wait_ms: u64,
+    /// Whether writing fails now and then.
+    pub(crate) flaky: bool,
 }
 
 /// Everything that a seed decides beforehand.
@@ -48,7 +50,13 @@ impl Plan {
         let workflows = (0..rng.random_range(1..4))
             .map(|index| workflow(&format!("w{index}"), steps(rng, gates)))
             .collect();
-        let lives = (0..rng.random_range(1..4)).map(|_| life(rng)).collect();
+        let lives = if rng.random_bool(0.1) {
+            // It dies again and again, and hardly gets anything done in between.
+            let short = |rng: &mut SmallRng| LifePlan { ticks: rng.random_range(1..9), ..life(rng) };
+            (0..rng.random_range(6..12)).map(|_| short(rng)).collect()
+        } else {
+            (0..rng.random_range(1..4)).map(|_| life(rng)).collect()
+        };
         Plan {
             workflows,
             lives,
@@ -66,6 +74,7 @@ fn life(rng: &mut SmallRng) -> LifePlan {
         callers: rng.random_range(1..4),
         threads: *pick(rng, &[1, 2, 2]),
         cancel_wait_ms: rng.random_range(1..30),
+        flaky: rng.random_bool(0.15),
     }
 }
 
