@@ -21,6 +21,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// The largest sum that the tool `add` of these tests gives: the largest whole number that every client keeps exact.
+pub(crate) const SUM_MAX: i64 = (1 << 53) - 1;
+
 /// How long a test waits for what must happen; far above what it takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -136,7 +139,8 @@ fn tools(probe: &Arc<Probe>) -> Vec<Tool> {
     let stubborn = Arc::clone(probe);
     vec![
         tool("add", "Add", Annotations::READS, |_call: Call, add: Add| async move {
-            let sum = add.a.checked_add(add.b.unwrap_or(0)).ok_or_else(|| {
+            let sum = add.a + add.b.unwrap_or(0);
+            let sum = (sum <= SUM_MAX).then_some(sum).ok_or_else(|| {
                 ToolError::new("overflow", "the sum is too large")
                     .hint("add smaller numbers")
                     .next_call("add {\"a\": 1}")

@@ -8,7 +8,7 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::door::{Lines, call, meta, modern_call, open, open_with, text};
+use crate::door::{Lines, SUM_MAX, call, meta, modern_call, open, open_with, text};
 
 #[tokio::test]
 async fn an_sdk_client_lists_and_calls_over_tcp() {
@@ -183,7 +183,7 @@ async fn a_tools_own_error_says_what_was_wrong_and_what_to_call_next() {
     let door = open().await;
     let mut lines = door.session().await;
 
-    let answer = lines.ask(&call(1, "add", json!({"a": i64::MAX, "b": 1}))).await;
+    let answer = lines.ask(&call(1, "add", json!({"a": SUM_MAX, "b": 1}))).await;
 
     assert_eq!(answer["result"]["isError"], true);
     assert_eq!(
