@@ -1,10 +1,12 @@
-//! `execute_workflow`, `get_workflow_status`, `list_executions`, `control_execution`.
+//! `execute_workflow`, `get_workflow_status`, `list_executions`, `control_execution`; the first of them here.
+
+mod control;
+mod list;
+mod look;
 
 use std::time::Duration;
 
-use caelum_core::workflow::ExecutionStatus;
-use caelum_core::workflow::command::Control;
-use caelum_engine::request::{ExecutionSummary, NewExecution, PageRequest, Patience};
+use caelum_engine::request::NewExecution;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,8 +17,10 @@ use super::answer::counted;
 use super::failure::refuse;
 use super::status::{Detail, ExecutionView, ProgressView, WaitingView, view};
 use super::wait::{WAIT_MAX_S, is_settled, until};
-use super::workflow::{ROWS, ROWS_MAX};
 use super::{NextCall, Tools, actor};
+pub(super) use list::StatusFilter;
+pub use list::{ExecutionList, ExecutionRow};
+
 use crate::document::filled;
 
 pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
@@ -33,16 +37,16 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             "get_workflow_status",
             "See how an execution stands",
             Annotations::READS,
-            move |call, arguments| status(asking.clone(), call, arguments),
+            move |call, arguments| look::status(asking.clone(), call, arguments),
         ),
         tool("list_executions", "List executions", Annotations::READS, move |_, arguments| {
-            list(listing.clone(), arguments)
+            list::list(listing.clone(), arguments)
         }),
         tool(
             "control_execution",
             "Pause, resume, cancel or retry",
             Annotations::CHANGES.open_world(true),
-            move |call, arguments| control(controlling.clone(), call, arguments),
+            move |call, arguments| control::control(controlling.clone(), call, arguments),
         ),
     ]
 }
@@ -284,271 +288,4 @@ async fn dry_run(tools: Tools, new: NewExecution) -> Result<ExecutionStarted, To
         poll_after_ms: None,
         next_call,
     })
-}
-
-/// What a wait waits for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum WaitUntil {
-    /// Anything happens.
-    #[default]
-    Change,
-    /// It ends, or needs somebody.
-    Settled,
-}
-
-/// How much is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum DetailWord {
-    /// What is needed to go on.
-    #[default]
-    Concise,
-    /// Everything that is kept: longer outputs, every reason, metrics, probes.
-    Full,
-}
-
-/// Shows how an execution stands: progress, every step with attempts, gates, verdicts and machines; `waiting_for` with
-/// who must do what and the exact next call; for a failure its root cause first. With `wait_s` it waits until something
-/// happens (or, with `wait_until: "settled"`, until it ends or needs somebody) and answers at the latest after so many
-/// seconds; that is better than asking often. Without, ask no sooner than `poll_after_ms`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct GetWorkflowStatus {
-    /// The execution's id, from `execute_workflow` or `list_executions`.
-    execution_id: String,
-    /// Wait up to so many seconds; 0 when left out.
-    #[serde(default)]
-    #[schemars(range(min = 0, max = 30))]
-    wait_s: Option<u64>,
-    /// What to wait for: `change` when left out.
-    #[serde(default)]
-    wait_until: Option<WaitUntil>,
-    /// With `wait_until: "change"`: the `event_count` you have seen; the answer comes at once when there are more.
-    #[serde(default)]
-    #[schemars(range(min = 0))]
-    after_event: Option<u64>,
-    /// How much to show: `concise` when left out.
-    #[serde(default)]
-    detail: Option<DetailWord>,
-}
-
-async fn status(
-    tools: Tools,
-    call: Call,
-    arguments: GetWorkflowStatus,
-) -> Result<ExecutionView, ToolError> {
-    let engine = &tools.engine;
-    let snapshot =
-        engine.execution(&arguments.execution_id, Patience::default()).await.map_err(refuse)?;
-    let wait = Duration::from_secs(arguments.wait_s.unwrap_or(0).min(WAIT_MAX_S));
-    let seen = arguments.after_event.unwrap_or(snapshot.execution.head().events);
-    let snapshot = match arguments.wait_until.unwrap_or_default() {
-        WaitUntil::Settled => until(engine, &call, snapshot, wait, is_settled).await,
-        WaitUntil::Change => {
-            let changed = |snapshot: &caelum_engine::request::Snapshot| {
-                snapshot.execution.head().events > seen || snapshot.execution.status().is_final()
-            };
-            until(engine, &call, snapshot, wait, changed).await
-        }
-    }
-    .map_err(refuse)?;
-    let detail = match arguments.detail.unwrap_or_default() {
-        DetailWord::Concise => Detail::CONCISE,
-        DetailWord::Full => Detail::FULL,
-    };
-    Ok(view(&snapshot, detail))
-}
-
-/// A status to filter executions by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StatusFilter {
-    /// Something runs or may run.
-    Executing,
-    /// It waits for somebody, or somebody paused it.
-    Paused,
-    /// It ended well.
-    Completed,
-    /// It ended badly.
-    Failed,
-    /// It was asked to end.
-    Cancelled,
-}
-
-impl From<StatusFilter> for ExecutionStatus {
-    fn from(filter: StatusFilter) -> Self {
-        match filter {
-            StatusFilter::Executing => ExecutionStatus::Executing,
-            StatusFilter::Paused => ExecutionStatus::Paused,
-            StatusFilter::Completed => ExecutionStatus::Completed,
-            StatusFilter::Failed => ExecutionStatus::Failed,
-            StatusFilter::Cancelled => ExecutionStatus::Cancelled,
-        }
-    }
-}
-
-/// Lists executions, newest first, one line each. Use it to find an execution's id, or what waits for somebody
-/// (`status_filter: "paused"`).
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListExecutions {
-    /// Only executions of this workflow.
-    #[serde(default)]
-    workflow_id: Option<String>,
-    /// Only executions of this status.
-    #[serde(default)]
-    status_filter: Option<StatusFilter>,
-    /// How many at most; 50 when left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
-/// One execution in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ExecutionRow {
-    /// The execution's id.
-    pub execution_id: String,
-    /// The workflow's id.
-    pub workflow_id: String,
-    /// The revision it is pinned to.
-    pub revision: u32,
-    /// `executing`, `paused`, `completed`, `failed` or `cancelled`.
-    pub status: String,
-    /// When it was started.
-    pub started_at: String,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<String>,
-    /// Steps that have ended.
-    pub done: usize,
-    /// Steps there are.
-    pub total: usize,
-}
-
-impl ExecutionRow {
-    pub(super) fn of(summary: &ExecutionSummary) -> Self {
-        Self {
-            execution_id: summary.execution_id.to_string(),
-            workflow_id: summary.workflow_id.to_string(),
-            revision: summary.revision,
-            status: summary.status.as_str().to_owned(),
-            started_at: summary.started_at.to_string(),
-            ended_at: summary.ended_at.map(|at| at.to_string()),
-            done: summary.done,
-            total: summary.total,
-        }
-    }
-
-    /// Returns the row as one line.
-    pub fn line(&self) -> String {
-        format!(
-            "{} of {} (revision {}): {}, {} of {} steps, started {}",
-            self.execution_id,
-            self.workflow_id,
-            self.revision,
-            self.status,
-            self.done,
-            self.total,
-            self.started_at
-        )
-    }
-}
-
-/// Executions, newest first.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ExecutionList {
-    /// The executions.
-    pub executions: Vec<ExecutionRow>,
-    /// The cursor of the next page, when there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
-impl Answer for ExecutionList {
-    fn text(&self) -> String {
-        if self.executions.is_empty() {
-            return "no executions".to_owned();
-        }
-        let mut lines: Vec<String> = self.executions.iter().map(ExecutionRow::line).collect();
-        lines.extend(self.next_cursor.as_ref().map(|cursor| format!("more: cursor {cursor}")));
-        lines.join("\n")
-    }
-}
-
-async fn list(tools: Tools, arguments: ListExecutions) -> Result<ExecutionList, ToolError> {
-    let page = PageRequest {
-        limit: arguments.limit.unwrap_or(ROWS).min(ROWS_MAX) as usize,
-        cursor: filled(arguments.cursor.as_ref()).map(str::to_owned),
-    };
-    let status = arguments.status_filter.map(ExecutionStatus::from);
-    let workflow = filled(arguments.workflow_id.as_ref());
-    let listed = tools.engine.list_executions(workflow, status, page).await.map_err(refuse)?;
-    Ok(ExecutionList {
-        executions: listed.items.iter().map(ExecutionRow::of).collect(),
-        next_cursor: listed.next_cursor,
-    })
-}
-
-/// What to do with an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum ControlWord {
-    /// Nothing new begins; what runs is not touched.
-    Pause,
-    /// It goes on.
-    Resume,
-    /// It ends; running programs are ended.
-    Cancel,
-    /// Failed steps begin anew.
-    RetryFailed,
-}
-
-/// Pauses, resumes or cancels an execution, or lets its failed steps begin anew. Asking for what is so already is no
-/// mistake. A cancelled execution comes to its end by itself; `get_workflow_status` shows when.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ControlExecution {
-    /// The execution's id.
-    execution_id: String,
-    /// What to do.
-    action: ControlWord,
-    /// Why; kept in the record.
-    #[serde(default)]
-    reason: Option<String>,
-    /// Who asks; your client's name when left out.
-    #[serde(default)]
-    by: Option<String>,
-}
-
-async fn control(
-    tools: Tools,
-    call: Call,
-    arguments: ControlExecution,
-) -> Result<ExecutionView, ToolError> {
-    // Cancelling what only waits is done in a moment, and the answer then shows the end.
-    const MOMENT: Duration = Duration::from_millis(300);
-    let control = match arguments.action {
-        ControlWord::Pause => Control::Pause,
-        ControlWord::Resume => Control::Resume,
-        ControlWord::Cancel => Control::Cancel,
-        ControlWord::RetryFailed => Control::RetryFailed,
-    };
-    let by = actor(arguments.by.as_ref(), &call);
-    let reason = arguments.reason.unwrap_or_default();
-    let engine = &tools.engine;
-    let mut snapshot =
-        engine.control(&arguments.execution_id, control, by, reason).await.map_err(refuse)?;
-    if arguments.action == ControlWord::Cancel {
-        snapshot = until(engine, &call, snapshot, MOMENT, |snapshot| {
-            snapshot.execution.status().is_final()
-        })
-        .await
-        .map_err(refuse)?;
-    }
-    Ok(view(&snapshot, Detail::CONCISE))
 }

@@ -2,6 +2,8 @@
 //! exact call that lets it go on, and why it failed, root cause first.
 
 mod build;
+mod root_cause;
+mod waiting;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

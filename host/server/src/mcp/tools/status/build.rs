@@ -1,21 +1,21 @@
 //! Builds the view of an execution, as much of it as fits a client.
 
-use std::sync::Arc;
-
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{Reason, ReviewDecision, VerdictKind};
 use caelum_core::task::FailureClass;
 use caelum_core::workflow::{
-    Action, Execution, ExecutionStatus, FailureCause, GateRecord, GateTiming, StepFailure,
-    StepPhase, StepState, StepStatus, TargetPhase, TargetState, WaitingFor, render_text, scope,
+    ExecutionStatus, FailureCause, GateRecord, GateTiming, StepFailure, StepPhase, StepState,
+    StepStatus, TargetPhase, TargetState,
 };
 use caelum_engine::request::Snapshot;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::super::answer::{ANSWER_AIM_BYTES, NextCall, Tail, json_bytes, line};
+use super::super::answer::{ANSWER_AIM_BYTES, Tail, json_bytes, line};
+use super::root_cause::failure_summary;
+use super::waiting::waiting;
 use super::{
-    ExecutionView, FailureSummary, FailureView, GateView, MachineView, ProbeView, ProgressView,
-    ReasonView, ReviewView, StepView, WaitingView,
+    ExecutionView, FailureView, GateView, MachineView, ProbeView, ProgressView, ReasonView,
+    ReviewView, StepView,
 };
 
 /// How much of an execution is shown.
@@ -337,7 +337,7 @@ fn gate_view(record: &GateRecord, detail: Detail) -> GateView {
     }
 }
 
-fn reason_view(reason: &Reason) -> ReasonView {
+pub(super) fn reason_view(reason: &Reason) -> ReasonView {
     ReasonView {
         code: reason.code.clone(),
         message: reason.message.clone(),
@@ -388,7 +388,7 @@ fn machine_view(target: &TargetState, detail: Detail) -> MachineView {
     }
 }
 
-fn failure_view(failure: &StepFailure) -> FailureView {
+pub(super) fn failure_view(failure: &StepFailure) -> FailureView {
     FailureView {
         cause: match failure.cause {
             FailureCause::Action => "action",
@@ -409,148 +409,6 @@ fn failure_view(failure: &StepFailure) -> FailureView {
         hint: failure.hint.clone(),
         machine: failure.machine.as_ref().map(ToString::to_string),
     }
-}
-
-/// Says what a step waits for, and the call that lets it go on.
-fn waiting(execution: &Execution, index: usize) -> Option<WaitingView> {
-    let state = execution.step(index);
-    let step = &execution.definition().steps[index];
-    let execution_id = execution.id().as_str();
-    let step_id = step.id.as_str();
-    let view = match state.waiting_for()? {
-        WaitingFor::Work => WaitingView {
-            step_id: step_id.to_owned(),
-            kind: "work".to_owned(),
-            who: "whoever does it".to_owned(),
-            instructions: instructions(execution, index),
-            gate: None,
-            next_call: NextCall::new(
-                "complete_step",
-                json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
-                       "summary": "<what you did>"}),
-            ),
-        },
-        WaitingFor::Review(gate) => {
-            let record = state.gates.iter().rev().find(|record| record.gate == gate);
-            let mut question = record.map_or_else(
-                || "judge the step's work".to_owned(),
-                |record| record.verdict.summary.clone(),
-            );
-            for reason in record.iter().flat_map(|record| &record.verdict.reasons).take(10) {
-                question.push_str("; ");
-                question.push_str(&reason_view(reason).line());
-            }
-            let validator = execution
-                .validator(index, gate.kind)
-                .map_or_else(String::new, |plugin| format!(" ({})", plugin.name));
-            WaitingView {
-                step_id: step_id.to_owned(),
-                kind: "review".to_owned(),
-                who: match &state.performer {
-                    Some(performer) => format!("anybody but {performer}, who did the work"),
-                    None => "a reviewer".to_owned(),
-                },
-                instructions: question,
-                gate: Some(format!("{}{validator}", gate.kind.as_str())),
-                next_call: NextCall::new(
-                    "review_step",
-                    json!({"execution_id": execution_id, "step_id": step_id, "reviewer": "<your name>",
-                           "decision": "approved", "reason": "<why>"}),
-                ),
-            }
-        }
-        WaitingFor::Decision => {
-            let machines: Vec<&str> = state
-                .targets
-                .iter()
-                .filter(|target| target.phase == TargetPhase::Unknown)
-                .map(|target| target.machine.as_str())
-                .collect();
-            WaitingView {
-                step_id: step_id.to_owned(),
-                kind: "decision".to_owned(),
-                who: "somebody who can look".to_owned(),
-                instructions: format!(
-                    "the server stopped while this ran on {}, and it must not simply run again: find out \
-                     whether it was done, then say succeeded, failed or run_again",
-                    machines.join(", ")
-                ),
-                gate: None,
-                next_call: NextCall::new(
-                    "complete_step",
-                    json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
-                           "decision": "succeeded", "summary": "<how you know>"}),
-                ),
-            }
-        }
-    };
-    Some(view)
-}
-
-/// Returns a manual step's instructions, with what earlier steps left filled in.
-fn instructions(execution: &Execution, index: usize) -> String {
-    let step = &execution.definition().steps[index];
-    let text = match &step.action {
-        Action::Manual { instructions } if !instructions.trim().is_empty() => instructions,
-        _ => return format!("do the work of step `{}` and report it", step.name),
-    };
-    if !text.contains("{{") && !text.contains("{%") {
-        return text.clone();
-    }
-    // A template that does not work here is shown as it was written.
-    render_text(text, &scope(execution, index)).unwrap_or_else(|_| text.clone())
-}
-
-fn failure_summary(execution: &Execution) -> Option<FailureSummary> {
-    let definition = execution.definition();
-    let mut failed: Vec<usize> = execution.failed_steps().collect();
-    failed.sort_by_key(|index| execution.step(*index).ended_at);
-    let root = *failed.first()?;
-    let state = execution.step(root);
-    let failure = state.failure.as_ref()?;
-    let reasons = state
-        .gates
-        .iter()
-        .rev()
-        .find(|record| record.verdict.kind != VerdictKind::Pass)
-        .map(|record| record.verdict.reasons.iter().take(5).map(reason_view).collect())
-        .unwrap_or_default();
-    let machine = |target: &&Arc<TargetState>| match &failure.machine {
-        Some(machine) => target.machine == *machine,
-        None => target.phase == TargetPhase::Failed,
-    };
-    let output = state.targets.iter().find(machine).and_then(|target| {
-        let outcome = target.outcome.as_deref()?;
-        let text = if outcome.stderr.text.trim().is_empty() {
-            &outcome.stdout.text
-        } else {
-            &outcome.stderr.text
-        };
-        let tail = Tail::of(text.trim_end(), 0, false, 1_200).text;
-        (!tail.trim().is_empty()).then_some(tail)
-    });
-    let not_run = execution
-        .steps()
-        .iter()
-        .filter(|state| matches!(state.phase, StepPhase::Skipped | StepPhase::Waiting))
-        .count();
-    Some(FailureSummary {
-        step_id: definition.steps[root].id.to_string(),
-        attempt: state.attempt,
-        failure: failure_view(failure),
-        reasons,
-        output,
-        also_failed: failed[1..]
-            .iter()
-            .take(50)
-            .map(|index| definition.steps[*index].id.to_string())
-            .collect(),
-        steps_not_run: not_run,
-        next_call: NextCall::new(
-            "control_execution",
-            json!({"execution_id": execution.id().as_str(), "action": "retry_failed"}),
-        ),
-    })
 }
 
 /// Shows one step by itself.
