@@ -11,7 +11,7 @@ use caelum_sdk::{About, Target, Validator, parse_parameters};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Says who it is; what it does is in [`behavior`].
+/// Says who it is; what it does is in `behavior`.
 pub struct Hostile;
 
 /// What to do.
