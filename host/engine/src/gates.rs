@@ -172,7 +172,7 @@ async fn probe(inner: &Arc<Inner>, execution: &Execution, step: usize) -> Vec<Pr
                         machine,
                         taken_at: inner.clock.now(),
                         ok: false,
-                        answer: json!({"error": {"code": "template", "message": error.to_string()}}),
+                        answer: json!({"error": error.to_string(), "code": "template"}),
                     },
                 };
                 ((place, number), answer)
