@@ -59,9 +59,27 @@ impl Image {
         for (execution, events) in self.executions.values() {
             history::check(execution, events);
         }
+        self.check_children();
         self.check_shown(&ledger.seen());
         self.check_calls(&ledger.calls());
         self.check_witness(&world.witness());
+    }
+
+    /// A step's attempt runs one child, however often it was handed out.
+    fn check_children(&self) {
+        let mut children: HashMap<(String, String, u32), &ExecutionId> = HashMap::new();
+        for (execution, _) in self.executions.values() {
+            let Some(link) = &execution.head().parent else { continue };
+            let place = (link.execution.to_string(), link.step.to_string(), link.attempt);
+            assert!(
+                self.executions.contains_key(&place.0),
+                "{} has lost its parent",
+                execution.id()
+            );
+            if let Some(other) = children.insert(place, execution.id()) {
+                panic!("{} and {other} are children of one attempt", execution.id());
+            }
+        }
     }
 
     /// What anybody was shown is a part of what is on disk, and exactly what the events up to there give.

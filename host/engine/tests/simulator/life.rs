@@ -109,10 +109,8 @@ impl Sim {
                 drop(engine.create_workflow(workflow).await);
             }
             if life.flaky {
-                followers.spawn(crate::broken_disk::fail_now_and_then(
-                    self.data.path().to_owned(),
-                    rng,
-                ));
+                followers
+                    .spawn(crate::broken_disk::fail_now_and_then(self.data.path().to_owned(), rng));
             }
             let mut callers = asks(&engine, self);
             let dies = world.now() + life.ticks;

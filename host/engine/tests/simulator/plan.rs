@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use caelum_core::task::{CommandSpec, FailureClass, Strategy};
-use caelum_core::workflow::{Action, DefinitionStatus, OnFailure, RetryPolicy, Step, StepType};
+use caelum_core::workflow::{
+    Action, DefinitionStatus, OnFailure, OnReviewTimeout, RetryPolicy, ReviewRules, Step, StepType,
+};
 use caelum_engine::request::{IfExists, NewWorkflow};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -48,11 +50,12 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(rng: &mut SmallRng, gates: bool) -> Self {
         let workflows = (0..rng.random_range(1..4))
-            .map(|index| workflow(&format!("w{index}"), steps(rng, gates)))
+            .map(|index| workflow(&format!("w{index}"), steps(rng, index, gates)))
             .collect();
         let lives = if rng.random_bool(0.1) {
             // It dies again and again, and hardly gets anything done in between.
-            let short = |rng: &mut SmallRng| LifePlan { ticks: rng.random_range(1..9), ..life(rng) };
+            let short =
+                |rng: &mut SmallRng| LifePlan { ticks: rng.random_range(1..9), ..life(rng) };
             (0..rng.random_range(6..12)).map(|_| short(rng)).collect()
         } else {
             (0..rng.random_range(1..4)).map(|_| life(rng)).collect()
@@ -112,10 +115,20 @@ pub(crate) fn command(id: &str, dependencies: &[&str], machines: &[&str]) -> Ste
     step
 }
 
-/// Dependencies point backwards, so there is no cycle.
-fn steps(rng: &mut SmallRng, gates: bool) -> Vec<Step> {
+/// Dependencies point backwards, so there is no cycle; so do workflows that run others.
+fn steps(rng: &mut SmallRng, workflow: usize, gates: bool) -> Vec<Step> {
     let count = rng.random_range(1..7);
-    (0..count).map(|index| step(rng, index, gates)).collect()
+    let mut steps: Vec<Step> = (0..count).map(|index| step(rng, index, gates)).collect();
+    if workflow > 0 && rng.random_bool(0.5) {
+        let parent = rng.random_range(0..steps.len());
+        steps[parent].target_machines.clear();
+        steps[parent].action = Action::Workflow {
+            workflow_id: format!("w{}", rng.random_range(0..workflow)),
+            revision: None,
+            parameters: Map::from_iter([("run".to_owned(), "{{ parameters.run }}+".into())]),
+        };
+    }
+    steps
 }
 
 fn step(rng: &mut SmallRng, index: usize, gates: bool) -> Step {
@@ -181,6 +194,19 @@ fn step(rng: &mut SmallRng, index: usize, gates: bool) -> Step {
     if gates && rng.random_bool(0.5) {
         let name = *pick(rng, &["command-succeeded", "manual-review"]);
         step.validation = Some(name.parse().expect("legal"));
+        if name == "manual-review" && rng.random_bool(0.4) {
+            let timed = rng.random_bool(0.3);
+            step.review = Some(ReviewRules {
+                approvals: Some(rng.random_range(1..4)),
+                deadline_s: timed.then_some(1),
+                on_timeout: match rng.random_range(0..3) {
+                    1 if timed => OnReviewTimeout::Approve,
+                    2 if timed => OnReviewTimeout::Escalate,
+                    _ => OnReviewTimeout::Reject,
+                },
+                ..ReviewRules::default()
+            });
+        }
     }
     step
 }
