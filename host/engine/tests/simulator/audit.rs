@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use caelum_core::id::ExecutionId;
 use caelum_core::task::OutcomeStatus;
@@ -241,6 +242,13 @@ impl Image {
                 assert_eq!(execution.status(), ExecutionStatus::Cancelled, "{call:?}");
             }
         }
+        let happened: usize = self.executions.values().map(|(_, events)| events.len()).sum();
+        let calls = ledger.calls().len();
+        let decisions = world.decisions.load(Ordering::Relaxed);
+        assert!(
+            decisions < (20 * (happened + calls) + 2_000) as u64,
+            "{decisions} decisions for {happened} events and {calls} calls: something spins"
+        );
         let last = world.life();
         for delivery in world.witness().iter().filter(|delivery| delivery.life == last) {
             if delivery.panicked {

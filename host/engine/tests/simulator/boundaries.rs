@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use caelum_core::task::{FailureClass, Strategy};
 use caelum_core::workflow::{Action, OnFailure, RetryPolicy, Step};
+use caelum_engine::request::NewWorkflow;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::task::JoinSet;
@@ -55,7 +56,10 @@ fn dies_at(moment: u64, death: Death) -> bool {
         flaky: false,
     };
     let plan = Plan {
-        workflows: vec![workflow("w0", steps())],
+        workflows: vec![NewWorkflow {
+            idempotency_key: Some("w0".to_owned()),
+            ..workflow("w0", steps())
+        }],
         lives: vec![life.clone()],
         ends_with_crash: true,
         may_panic: false,

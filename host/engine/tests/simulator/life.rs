@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use caelum_engine::request::NewWorkflow;
 use caelum_engine::{Engine, EngineOptions};
 use caelum_plugin_host::BundledPlugin;
 use caelum_store::Synchronous;
@@ -104,10 +105,7 @@ impl Sim {
         let image = runtime.block_on(async {
             let engine = Engine::open(options).await.expect("the engine opens");
             let mut followers = follow(&engine, &world, &ledger, rng.clone());
-            for workflow in workflows {
-                // They are there already in every life but the first.
-                drop(engine.create_workflow(workflow).await);
-            }
+            create(&engine, workflows).await;
             if life.flaky {
                 followers
                     .spawn(crate::broken_disk::fail_now_and_then(self.data.path().to_owned(), rng));
@@ -163,9 +161,7 @@ impl Sim {
         runtime.block_on(async {
             let engine = Engine::open(options).await.expect("the engine opens");
             let followers = follow(&engine, &world, &ledger, rng.clone());
-            for workflow in workflows {
-                drop(engine.create_workflow(workflow).await);
-            }
+            create(&engine, workflows).await;
             if !crashes {
                 // Ask more of it, and let it come to its end without a restart in between.
                 let mut callers = ask(&engine, self, number, &life, rng.clone());
@@ -274,6 +270,13 @@ pub(crate) fn follow(
         }
     });
     followers
+}
+
+async fn create(engine: &Engine, workflows: Vec<NewWorkflow>) {
+    for workflow in workflows {
+        let created = engine.create_workflow(workflow).await.expect("one key, one answer");
+        assert_eq!(created.revision, 1, "created once");
+    }
 }
 
 fn ask(engine: &Engine, sim: &Sim, number: u32, life: &LifePlan, mut rng: SmallRng) -> JoinSet<()> {

@@ -50,7 +50,12 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(rng: &mut SmallRng, gates: bool) -> Self {
         let workflows = (0..rng.random_range(1..4))
-            .map(|index| workflow(&format!("w{index}"), steps(rng, index, gates)))
+            .map(|index| {
+                let id = format!("w{index}");
+                // Asked for again in every life, and answered as in the first.
+                let idempotency_key = Some(id.clone());
+                NewWorkflow { idempotency_key, ..workflow(&id, steps(rng, index, gates)) }
+            })
             .collect();
         let lives = if rng.random_bool(0.1) {
             // It dies again and again, and hardly gets anything done in between.
