@@ -26,7 +26,7 @@ use crate::error::{EngineError, Mistake};
 use crate::panics::caught;
 use crate::perform::{broke_down, perform};
 use crate::request::Snapshot;
-use crate::supervisor::{Changed, Counted};
+use crate::supervisor::{Changed, Counted, unknown_execution};
 
 /// Messages handled before the events they became are stored together: one commit serves them all.
 const BATCH_MAX: usize = 256;
@@ -378,9 +378,13 @@ impl Driver {
             || (matches!(failed, StoreError::TooLarge { .. }) && !round.answers.is_empty());
         if !mended {
             let answers = std::mem::take(&mut round.answers);
-            if matches!(failed, StoreError::Closed) {
-                drop(answers);
-                return Err(Stuck);
+            match failed {
+                StoreError::Closed => {
+                    drop(answers);
+                    return Err(Stuck);
+                }
+                StoreError::NotFound { .. } => return Err(self.taken_away(answers)),
+                _ => {}
             }
             return Err(self.stand_still(&failed.to_string(), answers));
         }
@@ -416,10 +420,7 @@ impl Driver {
                     }
                     return Ok(());
                 }
-                Ok(None) => {
-                    let answers = std::mem::take(&mut round.answers);
-                    return Err(self.stand_still("it is not in the store any more", answers));
-                }
+                Ok(None) => return Err(self.taken_away(std::mem::take(&mut round.answers))),
                 Err(StoreError::Closed) => return Err(Stuck),
                 Err(error) => {
                     warn!(execution = %id, %error, "failed to read; it is tried again");
@@ -437,6 +438,21 @@ impl Driver {
                 () = tokio::time::sleep(self.inner.options.store_retry) => {}
             }
         }
+    }
+
+    /// Leaves an execution that is not in the store any more: retention takes those that have ended, and a machine may
+    /// still report for one.
+    fn taken_away(&self, answers: Vec<Answer>) -> Stuck {
+        let id = self.execution.id();
+        if self.published.borrow().execution.head().end.is_none() {
+            return self.stand_still("it is not in the store any more", answers);
+        }
+        debug!(execution = %id, "it was taken out of the store");
+        self.inner.supervisor.forget(id);
+        for answer in answers {
+            drop(answer.send(Err(unknown_execution(id.as_str()))));
+        }
+        Stuck
     }
 
     /// Gives up driving: the execution stays as it is on disk, and health says why.

@@ -116,8 +116,8 @@ impl Supervisor {
         }
     }
 
-    /// Forgets an owner that never had anything to own.
-    fn forget(&self, id: &ExecutionId) {
+    /// Forgets an owner that has nothing to own.
+    pub(crate) fn forget(&self, id: &ExecutionId) {
         self.handles().remove(id);
     }
 

@@ -59,3 +59,16 @@ pub(crate) fn fill(data: &Path, bytes: i64) {
 pub(crate) fn make_room(data: &Path) {
     beside(data).execute_batch("DROP TABLE ballast").expect("dropped");
 }
+
+/// Takes an execution out of the database, as retention does.
+pub(crate) fn take_away(data: &Path, id: &str) {
+    let connection = beside(data);
+    connection.pragma_update(None, "foreign_keys", false).expect("set");
+    for table in ["event", "step", "target"] {
+        let rows = format!(
+            "DELETE FROM {table} WHERE execution = (SELECT key FROM execution WHERE id = ?1)"
+        );
+        connection.execute(&rows, [id]).expect("deleted");
+    }
+    connection.execute("DELETE FROM execution WHERE id = ?1", [id]).expect("deleted");
+}

@@ -10,7 +10,7 @@ use caelum_core::task::{FailureClass, OutcomeStatus};
 use caelum_core::workflow::command::Control;
 use caelum_core::workflow::{Action, ExecutionStatus, Step, StepType, TargetPhase};
 use caelum_engine::EngineError;
-use caelum_engine::request::{PageRequest, StepReport};
+use caelum_engine::request::{PageRequest, Patience, StepReport};
 
 use crate::by_hand::{Bench, Place, run};
 use crate::life::{until, within};
@@ -77,6 +77,30 @@ async fn an_ended_execution_gives_its_place_back_though_a_machine_never_reports(
     .await;
     let after = bench.wait_end(&first).await;
     assert_eq!(after.execution.status(), ExecutionStatus::Cancelled);
+    bench.engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_for_an_execution_that_retention_took_is_nobodys_fault() {
+    let place = Place::new();
+    let mut bench = place.open(|options| options.cancel_wait = Duration::from_millis(20)).await;
+    bench.create("w", vec![command("a", &[], &[])]).await;
+    let id = bench.start("w").await;
+    let deaf = bench.next().await;
+    cancel(&bench, &id).await;
+    bench.wait_end(&id).await;
+    crate::broken_disk::take_away(place.data.path(), &id);
+
+    deaf.succeed();
+    until("the execution to be forgotten", async || {
+        match bench.engine.execution(&id, Patience::default()).await {
+            Err(EngineError::Mistake(mistake)) if mistake.code == "unknown_execution" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+
+    assert_eq!(bench.engine.health().await.stuck.len(), 0);
     bench.engine.close().await;
 }
 
