@@ -91,7 +91,8 @@ pub(crate) struct Driver {
     pub(crate) inner: Arc<Inner>,
     pub(crate) execution: Execution,
     pub(crate) mailbox: mpsc::Receiver<Message>,
-    pub(crate) sender: mpsc::Sender<Message>,
+    /// Keeps the mailbox open, and is what effects report through; nothing once the owner leaves.
+    sender: Option<mpsc::Sender<Message>>,
     pub(crate) published: watch::Sender<Snapshot>,
     /// What is under way, and how to stop it.
     under_way: BTreeMap<Effect, CancellationToken>,
@@ -119,7 +120,7 @@ impl Driver {
             inner,
             execution,
             mailbox,
-            sender,
+            sender: Some(sender),
             published,
             under_way: BTreeMap::new(),
             inbox: VecDeque::new(),
@@ -163,10 +164,10 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
-                    debug!(execution = %self.execution.id(), "left as it is on disk");
+                    self.leave().await;
                     return;
                 }
-                // The driver holds a sender itself, so the mailbox is never closed.
+                // The owner holds a sender itself, so the mailbox does not end.
                 Some(message) = self.mailbox.recv() => self.accept(message),
                 place = arrived(&mut self.in_line) => {
                     self.in_line = None;
@@ -175,6 +176,34 @@ impl Driver {
                 () = until(wake_at, &self.inner) => {}
             }
         }
+    }
+
+    /// Takes what is still reported while the engine stops, so that nothing that is known is done again, and leaves the
+    /// execution as it is then. Decides nothing and begins nothing.
+    async fn leave(&mut self) {
+        // Without its own sender the mailbox ends with the last effect.
+        self.sender = None;
+        while let Some(message) = self.mailbox.recv().await {
+            self.accept(message);
+        }
+        let mut round = Round { expected: self.execution.head().events, ..Round::default() };
+        for message in std::mem::take(&mut self.inbox) {
+            match message {
+                Message::Asked(_, answer) => drop(answer.send(Err(EngineError::Stopping))),
+                report => self.take(&mut round, report),
+            }
+        }
+        let id = self.execution.id().clone();
+        if !round.events.is_empty() {
+            let stored = match Append::of(&mut self.execution, round.expected, round.events) {
+                Ok(append) => self.inner.store.append(append).await,
+                Err(failed) => Err(failed),
+            };
+            if let Err(error) = stored {
+                warn!(execution = %id, %error, "failed to store what ended while the engine stopped");
+            }
+        }
+        debug!(execution = %id, "left as it is on disk");
     }
 
     /// Stands in the line for a place for as long as one is wanted.
@@ -508,11 +537,11 @@ impl Driver {
     }
 
     fn start(&mut self, effect: Effect) {
+        let Some(sender) = self.sender.clone() else { return };
         let token = self.inner.stop.child_token();
         self.under_way.insert(effect, token.clone());
         let inner = Arc::clone(&self.inner);
         let execution = Arc::clone(&self.published.borrow().execution);
-        let sender = self.sender.clone();
         debug!(execution = %execution.id(), ?effect, "effect begins");
         let span = tracing::Span::current();
         self.inner.tasks.spawn(
@@ -531,7 +560,7 @@ impl Driver {
                 if let Some(message) = message
                     && !(inner.stop.is_cancelled() && ended_by_us(&message))
                 {
-                    // The driver is gone only when the engine stops; the restart then runs the work again.
+                    // The owner is gone when it stands still, and when the engine was dropped and not closed.
                     drop(sender.send(message).await);
                 }
             }

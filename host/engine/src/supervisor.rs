@@ -30,7 +30,8 @@ pub struct Changed {
 /// How an open execution is reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    sender: mpsc::Sender<Message>,
+    /// Weak, so that the mailbox ends when its owner wants it to.
+    sender: mpsc::WeakSender<Message>,
     pub(crate) published: watch::Receiver<Snapshot>,
 }
 
@@ -47,13 +48,14 @@ impl Drop for Counted {
 impl Handle {
     /// Puts a message into the mailbox of the owner.
     fn send(&self, id: &ExecutionId, message: Message) -> Result<(), EngineError> {
-        self.sender.try_send(message).map_err(|unsent| match unsent {
+        // Owners leave without giving up their place only when the engine stops.
+        let sender = self.sender.upgrade().ok_or(EngineError::Stopping)?;
+        sender.try_send(message).map_err(|unsent| match unsent {
             TrySendError::Full(_) => {
                 Mistake::new("busy", format!("execution `{id}` has too much to do"))
                     .hint("ask again in a second")
                     .into()
             }
-            // Owners leave without giving up their place only when the engine stops.
             TrySendError::Closed(_) => EngineError::Stopping,
         })
     }
@@ -197,7 +199,7 @@ impl Engine {
         let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
         let snapshot = Snapshot { execution: Arc::new(execution.clone()), at: inner.clock.now() };
         let (publish, published) = watch::channel(snapshot);
-        let handle = Handle { sender: sender.clone(), published };
+        let handle = Handle { sender: sender.downgrade(), published };
         let open = execution.head().end.is_none();
         let counted = counted.or_else(|| open.then(|| inner.supervisor.count()));
         let driver = Driver::new(Arc::clone(inner), execution, (sender, mailbox), publish, counted);

@@ -227,6 +227,19 @@ impl Image {
         }
     }
 
+    /// Checks a life that ended with closing: whatever was reported until then is on record.
+    pub(crate) fn check_closed(&self, life: u32, witness: &[Delivery]) {
+        let reported = witness.iter().filter(|delivery| {
+            let known = delivery.reported.is_some_and(|how| how != OutcomeStatus::Cancelled);
+            delivery.life == life && known
+        });
+        for delivery in reported {
+            let (_, events) = &self.executions[delivery.key.execution.as_str()];
+            let heard = events.iter().any(|event| heard(&event.body, delivery));
+            assert!(heard, "closing forgot its report: {delivery:?}");
+        }
+    }
+
     /// Checks what holds when everybody was kind for long enough: everything has ended as it was asked to.
     pub(crate) fn check_end(&self, ledger: &Ledger, world: &World) {
         for (execution, _) in self.executions.values() {

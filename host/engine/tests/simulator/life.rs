@@ -142,6 +142,9 @@ impl Sim {
         let after = self.image(self.data.path());
         after.check(&self.ledger, &self.world);
         before.check_life(self.world.life(), &self.world.witness());
+        if life.death == Death::Closed && !life.flaky {
+            after.check_closed(self.world.life(), &self.world.witness());
+        }
     }
 
     /// Runs the last life: everybody is kind, and everything comes to its end.

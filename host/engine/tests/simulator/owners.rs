@@ -301,6 +301,33 @@ async fn a_closed_engine_says_that_it_is_stopping_and_not_that_it_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_well_while_the_engine_closes_is_not_done_again() {
+    let place = Place::new();
+    let mut bench = place.open(|_| {}).await;
+    let mut once = command("once", &[], &[]);
+    once.idempotent = false;
+    bench.create("w", vec![once, command("next", &["once"], &[])]).await;
+    let id = bench.start("w").await;
+    let running = bench.next().await;
+
+    let machine = tokio::spawn(async move {
+        running.cancel.cancelled().await;
+        running.succeed();
+    });
+    within("the engine to close", bench.engine.close()).await;
+    machine.await.expect("machines do not panic");
+
+    let mut again = place.open(|_| {}).await;
+    let next = again.next().await;
+    assert_eq!(next.spec.key.step.as_str(), "next");
+    next.succeed();
+    let ended = again.wait_end(&id).await;
+    assert_eq!(ended.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(ended.execution.step(0).targets[0].epoch, 1);
+    again.engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_fails_no_step_whose_work_it_ends() {
     for _ in 0..20 {
         let place = Place::new();
