@@ -46,13 +46,14 @@ pub struct StoreOptions {
     /// How long SQLite waits for a lock that another connection holds. Default 5 s; between our own connections it is
     /// a few milliseconds.
     pub busy_timeout: Duration,
-    /// Size of the write-ahead log at which a checkpoint begins beside the writer, in bytes. Default 4 MiB.
+    /// Size of the write-ahead log at which a checkpoint begins beside the writer, in bytes; it has this size from the
+    /// start. Default 4 MiB.
     pub wal_checkpoint_bytes: u64,
     /// Size of the write-ahead log at which the writer stops for a checkpoint, in bytes. Default 64 MiB; only reads
     /// that last long can make it grow further.
     pub wal_bytes_max: u64,
-    /// Quiet time after which the write-ahead log is emptied. Default 1 s; then the store sleeps until it is asked
-    /// something.
+    /// Quiet time after which all of the write-ahead log is moved into the database file. Default 1 s; then the store
+    /// sleeps until it is asked something.
     pub idle_checkpoint: Duration,
     /// Size from which a value (an event, a step, a target) is kept as a blob under its SHA-256, in bytes.
     /// Default 64 KiB: rows stay small, and equal values are kept once.
@@ -90,6 +91,11 @@ impl StoreOptions {
     /// Returns the path of the database file.
     pub fn database(&self) -> PathBuf {
         self.directory.join("caelum.db")
+    }
+
+    /// Returns the path of the write-ahead log.
+    pub fn write_ahead_log(&self) -> PathBuf {
+        self.directory.join("caelum.db-wal")
     }
 
     /// Returns the path of the lock file.

@@ -11,7 +11,7 @@ use crate::ExecutionKind;
 /// Upper bounds of the batch sizes that are counted together.
 pub const BATCH_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, u64::MAX];
 
-/// Counters that the threads of the store share; each is only ever added to.
+/// Counters that the threads of the store share; they are only ever added to.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
@@ -22,6 +22,9 @@ pub(crate) struct Counters {
     pub(crate) batches: [AtomicU64; BATCH_BOUNDS.len()],
     pub(crate) reads: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    /// Pages in the write-ahead log after the last commit, until all of them were moved: the one that is not only
+    /// added to.
+    pub(crate) wal_pages: Arc<AtomicU64>,
     pub(crate) statements: Arc<AtomicU64>,
 }
 
@@ -64,8 +67,10 @@ pub struct StoreStats {
     pub database_bytes: u64,
     /// Bytes in that file that hold nothing and are used again first.
     pub free_bytes: u64,
-    /// Size of the write-ahead log, in bytes.
+    /// Size of the write-ahead log, in bytes. It keeps its size while the store is open.
     pub wal_bytes: u64,
+    /// Pages in the write-ahead log that may not be in the database file yet.
+    pub wal_pages: u64,
     /// Workflows.
     pub workflows: u64,
     /// Recorded applications of patterns.

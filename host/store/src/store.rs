@@ -36,6 +36,7 @@ struct Inner {
     limits: BodyLimits,
     directory: PathBuf,
     database: PathBuf,
+    write_ahead_log: PathBuf,
 }
 
 impl Store {
@@ -62,6 +63,7 @@ impl Store {
             counters,
             limits: BodyLimits::of(&options),
             database: options.database(),
+            write_ahead_log: options.write_ahead_log(),
             directory: options.directory,
         };
         Ok(Store { inner: Arc::new(inner) })
@@ -105,13 +107,12 @@ impl Store {
         let ((workflows, applications), executions, free_bytes) = read_now.await?;
         let counters = &self.inner.counters;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let mut wal = self.inner.database.clone().into_os_string();
-        wal.push("-wal");
         Ok(StoreStats {
             schema_version: SCHEMA_VERSION,
             database_bytes: bytes(&self.inner.database),
             free_bytes,
-            wal_bytes: bytes(Path::new(&wal)),
+            wal_bytes: bytes(&self.inner.write_ahead_log),
+            wal_pages: read(&counters.wal_pages),
             workflows,
             applications,
             executions,

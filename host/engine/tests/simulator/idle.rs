@@ -54,11 +54,11 @@ fn an_engine_that_waits_runs_no_statement_and_wakes_nobody() {
         }
         let why = String::new();
         bench.engine.control(&first, Control::Pause, "ann".into(), why).await.expect("open");
-        until("the log to be emptied", async || {
+        until("the log to be moved into the file", async || {
             let health = bench.engine.health().await;
-            match health.store.expect("it can be read").wal_bytes {
+            match health.store.expect("it can be read").wal_pages {
                 0 => Ok(()),
-                bytes => Err(format!("{bytes} bytes")),
+                pages => Err(format!("{pages} pages")),
             }
         })
         .await;
