@@ -15,12 +15,14 @@
 //! | [`evidence`] | what a gate judges, and the verdict |
 //! | [`plugin`] | what a plugin says about itself, and how a call of it may end |
 //! | [`tree`] | the read-only tree of files that plugins see |
+//! | [`meter`] | distributions that are counted while work goes on |
 //! | [`near`] | near names for "did you mean" |
 
 pub mod clock;
 pub mod evidence;
 pub mod finding;
 pub mod id;
+pub mod meter;
 pub mod near;
 pub mod pattern;
 pub mod plugin;

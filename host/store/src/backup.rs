@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -40,18 +41,16 @@ impl Store {
     }
 }
 
+/// Names the file that the copy is while it is made: another for each, so that two backups at once do not meet.
 fn partial(to: &Path) -> PathBuf {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
+    let count = MADE.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.partial", std::process::id()));
     to.with_file_name(name)
 }
 
 fn copy(from: &Connection, partial: &Path) -> Result<(), Fault> {
-    match std::fs::remove_file(partial) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(failed("remove", partial, source)),
-    }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     crate::lock::private(&mut options);
@@ -70,7 +69,7 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), Fault> {
     // One file without a log beside it.
     copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())).map_err(at_copy)?;
     let checked: String =
-        copy.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(at_copy)?;
+        copy.pragma_query_value(None, "integrity_check", |row| row.get(0)).map_err(at_copy)?;
     if checked != "ok" {
         let path = partial.to_owned();
         return Err(Fault::Store(StoreError::Corrupt { path, why: checked }));
@@ -83,11 +82,28 @@ fn publish(partial: &Path, to: &Path) -> Result<(), Fault> {
     File::open(partial)
         .and_then(|file| file.sync_all())
         .map_err(|source| failed("write", partial, source))?;
-    std::fs::rename(partial, to).map_err(|source| failed("rename", partial, source))?;
+    name(partial, to)?;
     let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))
         .and_then(|directory| directory.sync_all())
         .map_err(|source| failed("write the directory of", to, source))
+}
+
+/// Gives the copy its name, unless something has come to be there meanwhile.
+fn name(partial: &Path, to: &Path) -> Result<(), Fault> {
+    match std::fs::hard_link(partial, to) {
+        // A second name for one file: the first one goes, and that it may not is no failure of the copy.
+        Ok(()) => drop(std::fs::remove_file(partial)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let id = to.display().to_string();
+            return Err(Fault::Store(StoreError::AlreadyExists { kind: "file", id }));
+        }
+        // Not every file system has second names.
+        Err(_) => {
+            std::fs::rename(partial, to).map_err(|source| failed("rename", partial, source))?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(doing: &'static str, path: &Path, source: std::io::Error) -> Fault {

@@ -83,7 +83,7 @@ impl Store {
         &self,
         mut definition: WorkflowDefinition,
         if_exists: IfExists,
-        mut key: Option<IdempotencyEntry>,
+        key: Option<IdempotencyEntry>,
     ) -> Result<Saved, StoreError> {
         if let Some(entry) = &key
             && let Some(used) =
@@ -99,10 +99,7 @@ impl Store {
         if let Some(newest) = newest {
             definition.created_at = newest.created_at;
         }
-        if let Some(IdempotencyEntry { answer: Value::Object(answer), .. }) = &mut key {
-            answer.insert("revision".to_owned(), definition.revision.into());
-        }
-        self.save_revision(definition, key).await
+        self.add_revision(definition, key).await
     }
 
     /// Makes a revision that differs from the newest only in its status, and returns it; when it has that status
@@ -139,11 +136,63 @@ impl Store {
         }
     }
 
+    /// Stores the revision that a definition names, exactly behind the one before it; it is on disk when this returns.
+    /// When the answer of `key` is an object, its `revision` is set as well.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when another revision is the newest by now; [`StoreError::KeyUsed`] when the
+    /// idempotency key was used before; [`StoreError::TooLarge`] when the definition is.
+    pub async fn add_revision(
+        &self,
+        definition: WorkflowDefinition,
+        mut key: Option<IdempotencyEntry>,
+    ) -> Result<Saved, StoreError> {
+        if let Some(IdempotencyEntry { answer: Value::Object(answer), .. }) = &mut key {
+            answer.insert("revision".to_owned(), definition.revision.into());
+        }
+        self.save_revision(definition, key).await
+    }
+
+    /// Stores a workflow that came from elsewhere and is not here, with the revision and the times that it had there;
+    /// it is on disk when this returns. Its earlier revisions stay behind.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::AlreadyExists`] when there is a workflow of that name; [`StoreError::KeyUsed`] when the idempotency
+    /// key was used before; [`StoreError::TooLarge`] when the definition is.
+    pub async fn import_definition(
+        &self,
+        definition: WorkflowDefinition,
+        mut key: Option<IdempotencyEntry>,
+    ) -> Result<Saved, StoreError> {
+        if let Some(IdempotencyEntry { answer: Value::Object(answer), .. }) = &mut key {
+            answer.insert("revision".to_owned(), definition.revision.into());
+        }
+        self.save(definition, key, |connection, definition, document| {
+            let id = &definition.workflow_id;
+            match newest(connection, id)? {
+                Some(_) => Err(Fault::Store(exists(id))),
+                None => insert_revision(connection, definition, document, None),
+            }
+        })
+        .await
+    }
+
     /// Writes a revision behind the one before it.
     async fn save_revision(
         &self,
         definition: WorkflowDefinition,
         key: Option<IdempotencyEntry>,
+    ) -> Result<Saved, StoreError> {
+        self.save(definition, key, write_revision).await
+    }
+
+    async fn save(
+        &self,
+        definition: WorkflowDefinition,
+        key: Option<IdempotencyEntry>,
+        write: fn(&Connection, &WorkflowDefinition, &Document) -> Result<i64, Fault>,
     ) -> Result<Saved, StoreError> {
         let document = Document::of(&definition);
         let limits = self.limits();
@@ -156,7 +205,7 @@ impl Store {
         let document_key = self
             .write(move |connection| {
                 remember(connection, key.as_ref())?;
-                write_revision(connection, &written, &document)
+                write(connection, &written, &document)
             })
             .await?;
         let graph = Arc::new(Graph::of(&definition.steps));
@@ -224,6 +273,17 @@ fn write_revision(
             found: found.into(),
         }));
     }
+    insert_revision(connection, definition, document, before.map(|(key, _)| key))
+}
+
+/// Writes a revision of a workflow, which has the key `before` or is new.
+fn insert_revision(
+    connection: &Connection,
+    definition: &WorkflowDefinition,
+    document: &Document,
+    before: Option<i64>,
+) -> Result<i64, Fault> {
+    let id = &definition.workflow_id;
     let steps = integer(definition.steps.len());
     let sql = if before.is_some() { UPDATE_WORKFLOW } else { INSERT_WORKFLOW };
     connection.prepare_cached(sql)?.execute(named_params! {
@@ -238,7 +298,7 @@ fn write_revision(
         ":created_at": definition.created_at.as_micros(),
         ":updated_at": definition.updated_at.as_micros(),
     })?;
-    let workflow = before.map_or_else(|| connection.last_insert_rowid(), |(key, _)| key);
+    let workflow = before.unwrap_or_else(|| connection.last_insert_rowid());
     let key = document.insert(connection)?;
     connection.prepare_cached(INSERT_DEFINITION)?.execute((
         workflow,

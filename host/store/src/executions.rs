@@ -33,7 +33,11 @@ const INSERT_EXECUTION: &str = "
     VALUES (:id, :kind, :workflow_id, :revision, :document, :status, :events, :done, :total,
         :stopping, :paused, :cancel, :started_at, :updated_at, :ended_at)
     ON CONFLICT (id) DO NOTHING";
-const UPDATE_LAST: &str = "UPDATE workflow SET last_execution = ?2 WHERE id = ?1";
+// History that is imported may be older than what is here.
+const UPDATE_LAST: &str = "
+    UPDATE workflow SET last_execution = ?2
+    WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM execution
+        WHERE key = workflow.last_execution AND started_at > ?3)";
 
 /// What an execution is a run of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -186,9 +190,11 @@ impl Store {
             }
             let execution = connection.last_insert_rowid();
             if kind == ExecutionKind::Workflow {
-                connection
-                    .prepare_cached(UPDATE_LAST)?
-                    .execute((workflow_id.as_str(), execution))?;
+                connection.prepare_cached(UPDATE_LAST)?.execute((
+                    workflow_id.as_str(),
+                    execution,
+                    started_at.as_micros(),
+                ))?;
             }
             rows.write(connection, execution)?;
             Ok(document)

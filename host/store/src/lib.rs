@@ -12,12 +12,14 @@
 //! | `definitions`, `definition_lists`, `documents` | workflows and their revisions |
 //! | `executions`, `append`, `load`, `measure` | executions: created, moved, loaded, listed |
 //! | `applications`, `plans` | uses of patterns |
-//! | `idempotency`, `settings`, `metrics`, `retention`, `backup`, `stats` | everything else |
+//! | `retention`, `archive`, `backup` | what goes, where it is kept, and copies |
+//! | `idempotency`, `settings`, `metrics`, `stats` | everything else |
 //!
 //! Nothing here knows what an event means, reads a clock or retries by itself.
 
 mod append;
 mod applications;
+mod archive;
 mod backup;
 mod body;
 mod checkpoint;
@@ -49,6 +51,7 @@ pub use append::Append;
 pub use applications::{
     ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord,
 };
+pub use archive::{ArchiveError, is_archive, unpack};
 pub use definition_lists::{DefinitionFilter, DefinitionSummary, LastExecution, RevisionSummary};
 pub use definitions::{IfExists, Saved};
 pub use documents::StoredDefinition;
@@ -57,12 +60,12 @@ pub use executions::{ExecutionKind, NewExecution};
 pub use idempotency::IdempotencyEntry;
 pub use load::{EVENTS_MAX, ExecutionFilter, ExecutionSummary};
 pub use metrics::{
-    Durations, GateMetrics, METRIC_ROWS_MAX, MachineMetrics, Metrics, MetricsFilter,
-    PatternMetrics, ReasonCount, StepMetrics, WorkflowMetrics,
+    COMPLIANCE_PARTS, ComplianceMetrics, Durations, GateMetrics, METRIC_ROWS_MAX, MachineMetrics,
+    Metrics, MetricsFilter, PatternMetrics, ReasonCount, StepMetrics, WorkflowMetrics,
 };
 pub use options::{StoreOptions, Synchronous};
 pub use page::{PAGE_MAX, Page, PageRequest};
 pub use plans::PlanRecord;
-pub use retention::Retained;
-pub use stats::{BATCH_BOUNDS, ExecutionCount, StoreStats};
+pub use retention::{Expiry, Kept, Retained};
+pub use stats::{BATCH_BOUNDS, ExecutionCount, StoreActivity, StoreStats};
 pub use store::Store;

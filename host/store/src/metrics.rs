@@ -16,8 +16,14 @@ mod span;
 /// over everything: about a second and 100 MB.
 pub const METRIC_ROWS_MAX: u32 = 1_000_000;
 
-/// The executions that are looked at for recent durations of a step.
-const RECENT_EXECUTIONS: u32 = 200;
+/// Into how many parts the span of [`Metrics::compliance`] is divided: enough for a curve.
+pub const COMPLIANCE_PARTS: u32 = 12;
+
+/// The executions that are looked at for recent runs.
+const RECENT_EXECUTIONS: u32 = 40;
+
+/// The most runs that are looked at, of all steps together: about 10 ms of reading.
+const RECENT_ROWS_MAX: u32 = 20_000;
 
 pub(crate) const COUNT_STARTED: &str =
     "SELECT count(*) FROM execution WHERE started_at >= ?1 AND (?2 IS NULL OR workflow_id = ?2)";
@@ -44,9 +50,14 @@ pub(crate) const SELECT_PATTERNS: &str = "
     SELECT pattern, status FROM application
     WHERE applied_at >= ?1 ORDER BY applied_at DESC LIMIT ?2";
 pub(crate) const SELECT_RECENT: &str = "
-    SELECT s.id, s.status, s.ended_at - s.started_at
-    FROM (SELECT key FROM execution WHERE workflow_id = ?1 AND key < ?4 ORDER BY key DESC LIMIT ?3) e
-    CROSS JOIN step s ON s.execution = e.key AND s.idx = ?2";
+    SELECT s.id, t.ended_at - t.started_at
+    FROM (SELECT key FROM execution WHERE workflow_id = ?1 AND key < ?4 ORDER BY key DESC LIMIT ?2) e
+    CROSS JOIN target t ON t.execution = e.key
+    CROSS JOIN step s ON s.execution = t.execution AND s.idx = t.step
+    WHERE t.phase = 'succeeded' LIMIT ?3";
+pub(crate) const SELECT_COMPLIANCE: &str = "
+    SELECT applied_at, pattern, component, status FROM application
+    WHERE applied_at >= ?1 ORDER BY applied_at DESC LIMIT ?2";
 
 /// What to measure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,6 +180,19 @@ pub struct PatternMetrics {
     pub count: u64,
 }
 
+/// How many components complied with one pattern at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComplianceMetrics {
+    /// The end of the part of the span that it is about.
+    pub at: Timestamp,
+    /// The pattern.
+    pub pattern: String,
+    /// Components whose last use of the pattern until then left nothing to do: it was applied, or changed nothing.
+    pub compliant: u64,
+    /// Components that the pattern was used on until then, dry runs left out.
+    pub components: u64,
+}
+
 /// What happened in a span of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
@@ -192,6 +216,9 @@ pub struct Metrics {
     pub late_reports: Vec<ReasonCount>,
     /// Uses of patterns.
     pub patterns: Vec<PatternMetrics>,
+    /// How compliance went over the span, in [`COMPLIANCE_PARTS`] parts of the time from the first use of a pattern to
+    /// the last, by time and pattern.
+    pub compliance: Vec<ComplianceMetrics>,
     /// Whether there was more of something than [`METRIC_ROWS_MAX`]: then only the newest count.
     pub truncated: bool,
 }
@@ -222,41 +249,43 @@ impl Store {
                 losses: span.reasons("target_lost")?,
                 late_reports: span.reasons("late_report")?,
                 patterns: span.patterns()?,
+                compliance: span.compliance()?,
                 truncated: span.truncated,
             })
         })
         .await
     }
 
-    /// Returns how long a step took the last times that it succeeded, the newest first; at most `limit` of the last
-    /// 200 executions. `index` is the position of the step in the newest revision; revisions in which another step
-    /// stands there are passed over.
+    /// Returns how long the work of each step of a workflow took on a machine the last times that it succeeded, the
+    /// newest execution first and at most `limit` of each; from the last 40 executions. Steps are told apart by id, so
+    /// revisions in which a step stands elsewhere count as well.
     ///
     /// # Errors
     ///
     /// Only failures of the store itself.
-    pub async fn recent_durations(
+    pub async fn recent_runs(
         &self,
         workflow_id: &WorkflowId,
-        index: usize,
-        step: &str,
         limit: usize,
-    ) -> Result<Vec<Duration>, StoreError> {
-        let (workflow_id, step) = (workflow_id.clone(), step.to_owned());
-        let index = crate::body::integer(index);
+    ) -> Result<BTreeMap<String, Vec<Duration>>, StoreError> {
+        let workflow_id = workflow_id.clone();
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(SELECT_RECENT)?;
-            let mut rows =
-                statement.query((workflow_id.as_str(), index, RECENT_EXECUTIONS, i64::MAX))?;
-            let mut durations = Vec::new();
+            let mut rows = statement.query((
+                workflow_id.as_str(),
+                RECENT_EXECUTIONS,
+                RECENT_ROWS_MAX,
+                i64::MAX,
+            ))?;
+            let mut runs: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                let same: String = row.get(0)?;
-                let status: String = row.get(1)?;
-                if durations.len() < limit && same == step && status == "completed" {
-                    durations.extend(micros(row, 2)?.map(Duration::from_micros));
+                let Some(took) = micros(row, 1)? else { continue };
+                let of_step = runs.entry(row.get(0)?).or_default();
+                if of_step.len() < limit {
+                    of_step.push(Duration::from_micros(took));
                 }
             }
-            Ok(durations)
+            Ok(runs)
         })
         .await
     }

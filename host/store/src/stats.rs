@@ -4,12 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use caelum_core::meter::{Distribution, Histogram};
 use caelum_core::workflow::ExecutionStatus;
 
 use crate::ExecutionKind;
 
 /// Upper bounds of the batch sizes that are counted together.
 pub const BATCH_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, u64::MAX];
+
+/// Upper bounds of the times of commits that are counted together, in microseconds: from a disk with a cache of its own
+/// to one that is about to fail.
+const COMMIT_US_BOUNDS: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
+    5_000_000,
+];
 
 /// Counters that the threads of the store share; they are only ever added to.
 #[derive(Debug, Default)]
@@ -26,6 +34,17 @@ pub(crate) struct Counters {
     /// added to.
     pub(crate) wal_pages: Arc<AtomicU64>,
     pub(crate) statements: Arc<AtomicU64>,
+    pub(crate) commit_times: CommitTimes,
+}
+
+/// How long commits took, in microseconds.
+#[derive(Debug)]
+pub(crate) struct CommitTimes(Histogram);
+
+impl Default for CommitTimes {
+    fn default() -> Self {
+        CommitTimes(Histogram::new(COMMIT_US_BOUNDS))
+    }
 }
 
 impl Counters {
@@ -36,6 +55,19 @@ impl Counters {
         self.batch_largest.fetch_max(requests, Ordering::Relaxed);
         let bucket = BATCH_BOUNDS.iter().position(|bound| requests <= *bound).unwrap_or_default();
         add(&self.batches[bucket], 1);
+        self.commit_times.0.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Returns how many requests commits held.
+    pub(crate) fn batch_sizes(&self) -> Distribution {
+        let [bounds @ .., _] = &BATCH_BOUNDS;
+        let counts = self.batches.iter().map(read).collect();
+        Distribution { bounds, counts, sum: read(&self.requests) }
+    }
+
+    /// Returns how long commits took, in microseconds.
+    pub(crate) fn commit_times(&self) -> Distribution {
+        self.commit_times.0.read()
     }
 }
 
@@ -97,4 +129,19 @@ pub struct StoreStats {
     pub checkpoints: u64,
     /// SQL statements since it was opened, on all connections.
     pub statements: u64,
+}
+
+/// What the store is doing: told without a statement, so that whoever measures all the time costs it nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreActivity {
+    /// Size of the database file, in bytes.
+    pub database_bytes: u64,
+    /// Size of the write-ahead log, in bytes.
+    pub wal_bytes: u64,
+    /// Requests that wait for the writer now.
+    pub queued: u64,
+    /// How many requests the commits since it was opened held.
+    pub batch_sizes: Distribution,
+    /// How long those commits took, in microseconds.
+    pub commit_times: Distribution,
 }

@@ -14,7 +14,7 @@ use crate::readers::Readers;
 use crate::schema::{self, SCHEMA_VERSION};
 use crate::stats::{Counters, read};
 use crate::writer::Writer;
-use crate::{StoreError, StoreOptions, StoreStats};
+use crate::{StoreActivity, StoreError, StoreOptions, StoreStats};
 
 pub(crate) const COUNT_WORKFLOWS: &str = "SELECT count(*) FROM workflow";
 pub(crate) const COUNT_APPLICATIONS: &str = "SELECT count(*) FROM application";
@@ -127,6 +127,18 @@ impl Store {
             checkpoints: read(&counters.checkpoints),
             statements: read(&counters.statements),
         })
+    }
+
+    /// Returns what the store is doing, without a statement: sizes are asked from the file system.
+    pub fn activity(&self) -> StoreActivity {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        StoreActivity {
+            database_bytes: bytes(&self.inner.database),
+            wal_bytes: bytes(&self.inner.write_ahead_log),
+            queued: self.inner.writer.queued(),
+            batch_sizes: self.inner.counters.batch_sizes(),
+            commit_times: self.inner.counters.commit_times(),
+        }
     }
 
     /// Returns how many SQL statements have run since the store was opened, without running one.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use caelum_core::clock::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::{
-    Durations, GateMetrics, METRIC_ROWS_MAX, MachineMetrics, PatternMetrics, ReasonCount,
-    SELECT_EXECUTIONS, SELECT_MEASURED, SELECT_PATTERNS, SELECT_STEPS, SELECT_TARGETS, StepMetrics,
-    WorkflowMetrics,
+    COMPLIANCE_PARTS, ComplianceMetrics, Durations, GateMetrics, METRIC_ROWS_MAX, MachineMetrics,
+    PatternMetrics, ReasonCount, SELECT_COMPLIANCE, SELECT_EXECUTIONS, SELECT_MEASURED,
+    SELECT_PATTERNS, SELECT_STEPS, SELECT_TARGETS, StepMetrics, WorkflowMetrics,
 };
 use crate::body::count;
 use crate::error::Fault;
@@ -135,6 +136,25 @@ impl Span<'_> {
         Ok(patterns.collect())
     }
 
+    pub(super) fn compliance(&mut self) -> Result<Vec<ComplianceMetrics>, Fault> {
+        let mut statement = self.connection.prepare_cached(SELECT_COMPLIANCE)?;
+        let mut rows = statement.query((self.since, METRIC_ROWS_MAX))?;
+        let mut uses: Vec<Use> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (at, pattern, component) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let status: String = row.get(3)?;
+            let compliant = match status.as_str() {
+                "applied" | "unchanged" => true,
+                // A plan says nothing about what the component is like, and what is being applied is not settled.
+                "planned" | "applying" => continue,
+                _ => false,
+            };
+            uses.push(Use { at, pattern, component, compliant });
+        }
+        uses.reverse();
+        Ok(compliance(&uses))
+    }
+
     /// Calls `take` with every row of a query over the span, the newest first.
     fn each(
         &mut self,
@@ -157,8 +177,65 @@ impl Span<'_> {
     }
 }
 
+/// One use of a pattern on a component.
+struct Use {
+    at: i64,
+    pattern: String,
+    component: String,
+    compliant: bool,
+}
+
+/// Follows uses, the oldest first, and looks at the end of each part of their time how every component stands.
+fn compliance(uses: &[Use]) -> Vec<ComplianceMetrics> {
+    let (Some(first), Some(last)) = (uses.first(), uses.last()) else { return Vec::new() };
+    let whole = i128::from(last.at) - i128::from(first.at);
+    let mut stand: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
+    let mut left = uses.iter().peekable();
+    let mut metrics = Vec::new();
+    // Uses at one moment need one part only.
+    let parts = if whole == 0 { 1 } else { i128::from(COMPLIANCE_PARTS) };
+    for part in 1..=parts {
+        let end = i128::from(first.at) + whole * part / parts;
+        while let Some(one) = left.next_if(|one| i128::from(one.at) <= end) {
+            stand.entry(&one.pattern).or_default().insert(&one.component, one.compliant);
+        }
+        let at = Timestamp::from_micros(i64::try_from(end).unwrap_or(i64::MAX));
+        metrics.extend(stand.iter().map(|(pattern, components)| ComplianceMetrics {
+            at,
+            pattern: (*pattern).to_owned(),
+            compliant: components.values().filter(|compliant| **compliant).count() as u64,
+            components: components.len() as u64,
+        }));
+    }
+    metrics
+}
+
 /// Reads a span in microseconds; one that a clock set back made negative reads as zero.
 pub(super) fn micros(row: &Row<'_>, column: usize) -> Result<Option<u64>, rusqlite::Error> {
     let micros: Option<i64> = row.get(column)?;
     Ok(micros.map(|micros| u64::try_from(micros).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(at: i64, component: &str, compliant: bool) -> Use {
+        Use { at, pattern: "p".to_owned(), component: component.to_owned(), compliant }
+    }
+
+    #[test]
+    fn compliance_is_how_each_component_stood_last() {
+        let uses =
+            [used(0, "a", false), used(5, "b", true), used(6, "a", true), used(12, "b", false)];
+
+        let shares: Vec<(u64, u64)> =
+            compliance(&uses).iter().map(|row| (row.compliant, row.components)).collect();
+
+        assert_eq!(shares[..4], [(0, 1), (0, 1), (0, 1), (0, 1)]);
+        assert_eq!(shares[4..6], [(1, 2), (2, 2)]);
+        assert_eq!(shares[11], (1, 2));
+        assert_eq!(compliance(&uses[..1]).len(), 1);
+        assert!(compliance(&[]).is_empty());
+    }
 }

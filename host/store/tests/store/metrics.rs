@@ -93,13 +93,16 @@ async fn a_span_or_a_workflow_narrows_the_numbers() {
 }
 
 #[tokio::test]
-async fn recent_durations_are_those_of_the_step_that_still_stands_there() {
+async fn recent_runs_are_those_that_succeeded_the_newest_first() {
     let (store, _directory) = store();
     filled(&store).await;
 
-    let recent = store.recent_durations(&id("a"), 0, "s0", 3).await.expect("readable");
+    let recent = store.recent_runs(&id("a"), 3).await.expect("readable");
 
-    assert_eq!(recent, [10, 9, 8].map(Duration::from_secs));
-    assert!(store.recent_durations(&id("a"), 0, "other", 3).await.expect("readable").is_empty());
-    assert!(store.recent_durations(&id("b"), 0, "s0", 3).await.expect("readable").is_empty());
+    assert_eq!(recent["s0"], [10, 9, 8].map(Duration::from_secs));
+    assert_eq!(recent.len(), 1);
+    assert_eq!(store.recent_runs(&id("a"), 20).await.expect("readable")["s0"].len(), 10);
+    // The gate failed, and the work before it did not.
+    assert_eq!(store.recent_runs(&id("b"), 3).await.expect("readable")["s0"].len(), 1);
+    assert!(store.recent_runs(&id("c"), 3).await.expect("readable").is_empty());
 }
