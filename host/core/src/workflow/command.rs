@@ -176,6 +176,41 @@ impl Execution {
         Ok(unknown)
     }
 
+    /// Takes a request to end a step's work on one machine, while the others go on. Work that has ended, or is being
+    /// ended, needs no event.
+    ///
+    /// # Errors
+    ///
+    /// Refused when there is no such step, or when its work is not for that machine.
+    pub fn cancel_target(
+        &self,
+        step: &str,
+        machine: &MachineId,
+        by: String,
+        reason: String,
+    ) -> Result<Option<EventBody>, Refusal> {
+        if self.head.end.is_some() || self.head.cancel.is_some() {
+            return Ok(None);
+        }
+        let index = self.open_step(step)?;
+        let state = &self.steps[index];
+        let target = state.target(machine).ok_or_else(|| {
+            let known = state.targets.iter().map(|target| target.machine.as_str());
+            refusal(
+                "unknown_target",
+                format!("the work of step `{step}` is not for a machine `{machine}`"),
+                did_you_mean(machine.as_str(), known).as_deref(),
+            )
+        })?;
+        Ok(self.may_cancel(index, target).then(|| EventBody::TargetCancelRequested {
+            step: self.definition.steps[index].id.clone(),
+            attempt: state.attempt,
+            machine: machine.clone(),
+            by,
+            reason,
+        }))
+    }
+
     /// Takes a review of the gate that a step waits at.
     ///
     /// # Errors

@@ -207,6 +207,19 @@ pub enum EventBody {
         /// The machines.
         machines: Vec<MachineId>,
     },
+    /// Somebody asked for the end of a step's work on one machine; the other machines go on.
+    TargetCancelRequested {
+        /// The step.
+        step: StepId,
+        /// The attempt.
+        attempt: u32,
+        /// The machine.
+        machine: MachineId,
+        /// Who.
+        by: Actor,
+        /// Why.
+        reason: String,
+    },
     /// A report that came too late, twice, or for another delivery. It changes nothing.
     LateReport {
         /// The step.
@@ -366,6 +379,7 @@ impl EventBody {
             | EventBody::TargetFinished { step, .. }
             | EventBody::TargetLost { step, .. }
             | EventBody::TargetsGivenUp { step, .. }
+            | EventBody::TargetCancelRequested { step, .. }
             | EventBody::LateReport { step, .. }
             | EventBody::WorkReported { step, .. }
             | EventBody::GateJudged { step, .. }
@@ -397,6 +411,7 @@ impl EventBody {
             EventBody::TargetFinished { .. } => "target_finished",
             EventBody::TargetLost { .. } => "target_lost",
             EventBody::TargetsGivenUp { .. } => "targets_given_up",
+            EventBody::TargetCancelRequested { .. } => "target_cancel_requested",
             EventBody::LateReport { .. } => "late_report",
             EventBody::WorkReported { .. } => "work_reported",
             EventBody::GateJudged { .. } => "gate_judged",

@@ -253,6 +253,9 @@ pub struct StepState {
     /// Whether the deadline of that review has passed and others were asked.
     #[serde(default, skip_serializing_if = "is_no")]
     pub escalated: bool,
+    /// Machines whose work somebody asked to end, and when: they get none in later attempts either.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cancelled_machines: BTreeMap<MachineId, Timestamp>,
     /// The failed dependency that makes it be skipped.
     pub(super) blocked_by: Option<usize>,
     /// Dependencies that have not ended.
@@ -286,6 +289,7 @@ impl StepState {
             expired_at: None,
             review_since: None,
             escalated: false,
+            cancelled_machines: BTreeMap::new(),
             blocked_by: None,
             dependencies_left: u32::try_from(dependencies).unwrap_or(u32::MAX),
             targets: Vec::new(),

@@ -426,25 +426,37 @@ fn stop_targets(
     let state = &execution.steps[index];
     let mut running = false;
     for (target, row) in state.targets.iter().enumerate() {
-        if row.phase != TargetPhase::Running {
-            continue;
-        }
-        running = true;
-        let (attempt, epoch) = (state.attempt, row.epoch);
-        if world.now >= deadline {
-            out.record.push(EventBody::TargetLost {
-                step: execution.definition.steps[index].id.clone(),
-                attempt,
-                machine: row.machine.clone(),
-                epoch,
-                reason: reason.to_owned(),
-            });
-        } else {
-            out.effects.push(Effect::Stop { step: index, attempt, target, epoch });
-            out.wake(deadline);
+        if row.phase == TargetPhase::Running {
+            running = true;
+            stop_target(execution, world, (index, target), (deadline, reason), out);
         }
     }
     running
+}
+
+/// Ends one running target: asks it to end, and gives it up when it does not.
+fn stop_target(
+    execution: &Execution,
+    world: World<'_>,
+    (index, target): (usize, usize),
+    (deadline, reason): (Timestamp, &str),
+    out: &mut Next,
+) {
+    let state = &execution.steps[index];
+    let row = &state.targets[target];
+    let (attempt, epoch) = (state.attempt, row.epoch);
+    if world.now >= deadline {
+        out.record.push(EventBody::TargetLost {
+            step: execution.definition.steps[index].id.clone(),
+            attempt,
+            machine: row.machine.clone(),
+            epoch,
+            reason: reason.to_owned(),
+        });
+    } else {
+        out.effects.push(Effect::Stop { step: index, attempt, target, epoch });
+        out.wake(deadline);
+    }
 }
 
 fn act(execution: &Execution, world: World<'_>, index: usize, held: bool, out: &mut Next) {
@@ -479,14 +491,20 @@ fn act(execution: &Execution, world: World<'_>, index: usize, held: bool, out: &
         }
     }
     for (target, row) in state.targets.iter().enumerate() {
-        if row.phase == TargetPhase::Running {
-            out.effects.push(Effect::Run {
-                step: index,
-                attempt: state.attempt,
-                target,
-                epoch: row.epoch,
-            });
+        if row.phase != TargetPhase::Running {
+            continue;
         }
+        if let Some(asked_at) = state.cancelled_machines.get(&row.machine) {
+            let deadline = asked_at.plus(world.cancel_wait);
+            stop_target(execution, world, (index, target), (deadline, "cancel_timeout"), out);
+            continue;
+        }
+        out.effects.push(Effect::Run {
+            step: index,
+            attempt: state.attempt,
+            target,
+            epoch: row.epoch,
+        });
     }
 }
 

@@ -128,10 +128,18 @@ impl Execution {
                 if !begins || *attempt != self.steps[index].attempt + 1 {
                     return Err(self.stands(index));
                 }
+                let cancelled = &self.steps[index].cancelled_machines;
                 let targets: Vec<Arc<TargetState>> = machines
                     .iter()
                     .cloned()
-                    .map(|machine| Arc::new(TargetState::new(machine)))
+                    .map(|machine| {
+                        let ended = cancelled.contains_key(&machine);
+                        let mut target = TargetState::new(machine);
+                        if ended {
+                            target.phase = TargetPhase::Cancelled;
+                        }
+                        Arc::new(target)
+                    })
                     .collect();
                 let state = self.touch(index);
                 state.attempt = *attempt;
@@ -198,7 +206,9 @@ impl Execution {
                     return Err(self.stands(index));
                 }
                 let idempotent = self.definition.steps[index].idempotent;
-                let ending = self.head.cancel.is_some() || self.steps[index].expired_at.is_some();
+                let ending = self.head.cancel.is_some()
+                    || self.steps[index].expired_at.is_some()
+                    || self.steps[index].cancelled_machines.contains_key(machine);
                 let state = self.touch_target(index, target);
                 state.losses += 1;
                 state.phase = if ending {
@@ -222,6 +232,19 @@ impl Execution {
                     self.touch_target(index, target).phase = TargetPhase::GivenUp;
                 }
                 let index = self.find(step)?;
+                self.targets_changed(index);
+                Ok(())
+            }
+            EventBody::TargetCancelRequested { step, attempt, machine, .. } => {
+                let (index, target) = self.find_target(step, *attempt, machine)?;
+                if !self.may_cancel(index, target) {
+                    return Err(self.stands(index));
+                }
+                self.touch(index).cancelled_machines.insert(machine.clone(), at);
+                let begun = self.steps[index].targets[target].phase;
+                if matches!(begun, TargetPhase::Waiting | TargetPhase::Unknown) {
+                    self.touch_target(index, target).phase = TargetPhase::Cancelled;
+                }
                 self.targets_changed(index);
                 Ok(())
             }
@@ -461,6 +484,20 @@ impl Execution {
         Arc::make_mut(&mut Arc::make_mut(&mut self.steps[index]).targets[target])
     }
 
+    /// Returns whether the work of a target can still be ended: it has not ended, or another attempt will be made.
+    pub(super) fn may_cancel(&self, index: usize, target: usize) -> bool {
+        let state = &self.steps[index];
+        let open = match state.phase {
+            StepPhase::RetryWait { .. } => true,
+            _ => matches!(
+                state.targets[target].phase,
+                TargetPhase::Waiting | TargetPhase::Running | TargetPhase::Unknown
+            ),
+        };
+        open && !state.is_final()
+            && !state.cancelled_machines.contains_key(&state.targets[target].machine)
+    }
+
     /// Moves a step to the first gate of `timing` that is not passed, or to what comes behind the gates.
     fn go_on(&mut self, index: usize, timing: GateTiming) {
         let next =
@@ -682,6 +719,7 @@ impl Execution {
                 state.attempts_before = state.attempt;
                 state.ended_at = None;
                 state.blocked_by = None;
+                state.cancelled_machines.clear();
             }
         }
         self.head.stopping = self.steps.iter().enumerate().any(|(index, state)| {
@@ -766,13 +804,22 @@ fn target_failure(state: &StepState) -> StepFailure {
         .iter()
         .map(|target| {
             let outcome = target.outcome.as_ref().and_then(|outcome| outcome.failure.as_ref());
-            outcome.map_or(FailureClass::Transient, |failure| failure.class)
+            match (outcome, target.phase) {
+                (Some(failure), _) => failure.class,
+                (None, TargetPhase::Cancelled) => FailureClass::Permanent,
+                (None, _) => FailureClass::Transient,
+            }
         })
         .max()
         .unwrap_or(FailureClass::Permanent);
     let (code, message, hint) =
         match first.outcome.as_ref().and_then(|outcome| outcome.failure.clone()) {
             Some(failure) => (failure.code, failure.message, failure.hint),
+            None if first.phase == TargetPhase::Cancelled => (
+                "cancelled".to_owned(),
+                "somebody asked for its end".to_owned(),
+                Some("control_execution retry_failed lets it begin anew".to_owned()),
+            ),
             None => (
                 "machine_lost".to_owned(),
                 format!("nobody reported after {} deliveries", first.losses),

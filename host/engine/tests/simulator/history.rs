@@ -166,6 +166,9 @@ impl History<'_> {
                 }
             }
             EventBody::LateReport { .. } | EventBody::GateJudged { .. } => {}
+            EventBody::TargetCancelRequested { .. } => {
+                self.no(event, "nobody asks for the end of one machine's work");
+            }
             EventBody::ReviewTimedOut { .. } | EventBody::StepTimedOut { .. } => {
                 self.no(event, "no step of the plan has such a limit");
             }
