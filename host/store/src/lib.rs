@@ -10,7 +10,7 @@
 //! | `writer`, `checkpoint`, `readers`, `lock` | who touches the file, and when |
 //! | `schema`, `migrations/` | what is in the file |
 //! | `definitions`, `definition_lists`, `documents` | workflows and their revisions |
-//! | `executions`, `append`, `load`, `measure` | executions: created, moved, loaded, listed |
+//! | `executions`, `append`, `load`, `unfinished`, `measure` | executions: created, moved, loaded, listed |
 //! | `applications`, `plans` | uses of patterns |
 //! | `retention`, `archive`, `backup` | what goes, where it is kept, and copies |
 //! | `idempotency`, `settings`, `metrics`, `stats` | everything else |
@@ -42,6 +42,7 @@ mod schema;
 mod settings;
 mod stats;
 mod store;
+mod unfinished;
 mod writer;
 
 #[cfg(test)]
@@ -69,3 +70,4 @@ pub use plans::PlanRecord;
 pub use retention::{Expiry, Kept, Retained};
 pub use stats::{BATCH_BOUNDS, ExecutionCount, StoreActivity, StoreStats};
 pub use store::Store;
+pub use unfinished::{UNFINISHED_MAX, Unfinished, UnfinishedMark};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use caelum_core::clock::Timestamp;
 use caelum_core::id::{ExecutionId, WorkflowId};
 use caelum_core::workflow::{
-    Event, EventBody, Execution, ExecutionHead, ExecutionStatus, StepState, TargetState,
+    Event, EventBody, Execution, ExecutionHead, ExecutionStatus, Started, StepState, TargetState,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
@@ -265,20 +265,78 @@ fn load(
     let mut rows = statement.query([id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let key: i64 = row.get(0)?;
-    let document = documents.load(connection, row.get(1)?)?;
-    let head = head(connection, id, key, row)?;
+    let head = StoredHead::of(row)?;
+    let document = documents.load(connection, head.document)?;
+    let head = head.with(id.clone(), started(connection, id, key)?)?;
     let steps = steps(connection, id, key)?;
     let targets = targets(connection, id, key)?;
     Ok(Some(Execution::from_rows(document.definition, document.graph, head, steps, targets)))
 }
 
-/// Builds the head: what never changes comes from the first event, the rest from the row.
-fn head(
+/// The row of an execution: what its events change.
+#[derive(Debug)]
+pub(crate) struct StoredHead {
+    pub(crate) document: i64,
+    status: String,
+    events: u64,
+    stopping: bool,
+    paused: Option<String>,
+    cancel: Option<String>,
+    ended_at: Option<Timestamp>,
+}
+
+impl StoredHead {
+    /// Reads the columns that [`SELECT_EXECUTION`] names.
+    pub(crate) fn of(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(StoredHead {
+            document: row.get(1)?,
+            status: row.get(2)?,
+            events: count(row, 3)?,
+            stopping: row.get(4)?,
+            paused: row.get(5)?,
+            cancel: row.get(6)?,
+            ended_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
+        })
+    }
+
+    /// Builds the head: what never changes comes from the first event, the rest from the row.
+    pub(crate) fn with(
+        self,
+        id: ExecutionId,
+        (started_at, started): (Timestamp, Started),
+    ) -> Result<ExecutionHead, Fault> {
+        let status: ExecutionStatus = word(&self.status, "status")?;
+        let paused =
+            self.paused.map(|text| parse(&text, || format!("the pause of execution `{id}`")));
+        let cancel = self
+            .cancel
+            .map(|text| parse(&text, || format!("the cancellation of execution `{id}`")));
+        Ok(ExecutionHead {
+            paused: paused.transpose()?,
+            cancel: cancel.transpose()?,
+            id,
+            workflow_id: started.workflow_id,
+            revision: started.revision,
+            parameters: started.parameters,
+            target_machines: started.target_machines,
+            plugins: started.plugins,
+            started_by: started.by,
+            parent: started.parent,
+            started_at,
+            ended_at: self.ended_at,
+            end: status.is_final().then_some(status),
+            stopping: self.stopping,
+            events: self.events,
+        })
+    }
+}
+
+/// Reads the first event of an execution.
+fn started(
     connection: &Connection,
     id: &ExecutionId,
     key: i64,
-    row: &Row<'_>,
-) -> Result<ExecutionHead, Fault> {
+) -> Result<(Timestamp, Started), Fault> {
     let first = || format!("event 0 of execution `{id}`");
     let mut statement = connection.prepare_cached(SELECT_STARTED)?;
     let mut events = statement.query([key])?;
@@ -287,30 +345,7 @@ fn head(
     let EventBody::Started(started) = read(connection, event, (1, 2), first)? else {
         return Err(Fault::Unreadable(format!("{} is not `started`", first())));
     };
-    let status: ExecutionStatus =
-        word(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?, "status")?;
-    let optional = |column: usize| -> Result<Option<String>, Fault> { Ok(row.get(column)?) };
-    Ok(ExecutionHead {
-        id: id.clone(),
-        workflow_id: started.workflow_id,
-        revision: started.revision,
-        parameters: started.parameters,
-        target_machines: started.target_machines,
-        plugins: started.plugins,
-        started_by: started.by,
-        parent: started.parent,
-        started_at: Timestamp::from_micros(event.get(0)?),
-        ended_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
-        end: status.is_final().then_some(status),
-        paused: optional(5)?
-            .map(|text| parse(&text, || format!("the pause of execution `{id}`")))
-            .transpose()?,
-        cancel: optional(6)?
-            .map(|text| parse(&text, || format!("the cancellation of execution `{id}`")))
-            .transpose()?,
-        stopping: row.get(4)?,
-        events: count(row, 3)?,
-    })
+    Ok((Timestamp::from_micros(event.get(0)?), started))
 }
 
 fn steps(
@@ -346,7 +381,7 @@ fn targets(
     Ok(targets)
 }
 
-fn index(row: &Row<'_>, column: usize) -> Result<usize, Fault> {
+pub(crate) fn index(row: &Row<'_>, column: usize) -> Result<usize, Fault> {
     Ok(usize::try_from(count(row, column)?).unwrap_or(usize::MAX))
 }
 

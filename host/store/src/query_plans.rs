@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use crate::{StoreOptions, Synchronous};
 use crate::{
-    append, applications, body, definition_lists, definitions, documents, executions, idempotency,
-    load, metrics, plans, retention, schema, settings,
+    append, applications, archive, body, definition_lists, definitions, documents, executions,
+    idempotency, load, metrics, plans, retention, schema, settings, unfinished,
 };
 
 /// A query, and the index (or primary key) that its plan has to name.
@@ -27,6 +27,19 @@ const HOT: &[(&str, &[&str])] = &[
     (load::SELECT_TARGETS, &["PRIMARY KEY (execution=?)"]),
     (load::SELECT_EVENTS, &["PRIMARY KEY (execution=? AND seq>?)"]),
     (load::SELECT_OPEN, &["COVERING INDEX execution_open (key>?)"]),
+    (unfinished::SELECT_HEADS, &["execution_open (key>?)"]),
+    (
+        unfinished::SELECT_STARTED,
+        &["COVERING INDEX execution_open (key>? AND key<?)", "PRIMARY KEY (execution=? AND seq=?)"],
+    ),
+    (
+        unfinished::SELECT_STEPS,
+        &["COVERING INDEX execution_open (key>? AND key<?)", "PRIMARY KEY (execution=?)"],
+    ),
+    (
+        unfinished::SELECT_TARGETS,
+        &["COVERING INDEX execution_open (key>? AND key<?)", "PRIMARY KEY (execution=?)"],
+    ),
     (load::LIST_ALL, &["INTEGER PRIMARY KEY (rowid<?)"]),
     (load::LIST_BY_KIND, &["execution_by_kind (kind=? AND rowid<?)"]),
     (load::LIST_BY_KIND_STATUS, &["execution_by_kind_status (kind=? AND status=? AND rowid<?)"]),
@@ -75,11 +88,19 @@ const HOT: &[(&str, &[&str])] = &[
         metrics::SELECT_RECENT,
         &[
             "execution_by_workflow (workflow_id=? AND rowid<?)",
-            "PRIMARY KEY (execution=? AND idx=?)",
+            "SEARCH t USING PRIMARY KEY (execution=?)",
+            "SEARCH s USING PRIMARY KEY (execution=? AND idx=?)",
         ],
     ),
     (retention::SELECT_OLD, &["COVERING INDEX execution_finished (ended_at>? AND ended_at<?)"]),
+    (metrics::SELECT_COMPLIANCE, &["application_measured (applied_at>?)"]),
     (retention::UNLINK_LAST, &["sqlite_autoindex_workflow_1 (id=?)"]),
+    (retention::SELECT_FINISHED_AT, &["COVERING INDEX execution_finished (ended_at>?)"]),
+    (retention::SELECT_STILL_OLD, &["INTEGER PRIMARY KEY (rowid=?)"]),
+    (retention::SELECT_OLDEST_KEY, &["idempotency_by_age (at>?)"]),
+    (retention::SELECT_OLDEST_PLAN, &["plan_by_age (created_at>?)"]),
+    (archive::SELECT_ARCHIVED, &["execution_finished (ended_at>? AND ended_at<?)"]),
+    (archive::SELECT_EVENT_BODIES, &["PRIMARY KEY (execution=?)"]),
     (retention::DELETE_EVENTS, &["PRIMARY KEY (execution=?)"]),
     (retention::DELETE_STEPS, &["PRIMARY KEY (execution=?)"]),
     (retention::DELETE_TARGETS, &["PRIMARY KEY (execution=?)"]),
