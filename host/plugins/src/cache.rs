@@ -1,8 +1,10 @@
 //! The private cache of compiled plugins: content-addressed, checked before use, never written in place.
 //!
-//! Two files belong to an entry, named by the plugin's digest and the engine's compatibility: `KEY.cwasm`, the native
+//! Three files belong to an entry, named by the plugin's digest and the engine's compatibility: `KEY.cwasm`, the native
 //! code, with its checksum in `KEY.sum`; and `KEY.json`, what the plugin says about itself. A checksum covers the key,
-//! so that neither a changed nor a swapped file is believed. What is not believed is deleted and made again.
+//! so that neither a changed nor a swapped file is believed. What is not believed is deleted and made again. Beside
+//! them lies the plugin itself, `DIGEST.bundled.wasm` or `DIGEST.file.wasm`, for executions that began with it: the
+//! name is what it hashes to.
 
 mod about;
 
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use caelum_core::id::Digest;
 use caelum_core::plugin::{Description, PluginKind};
 use sha2::{Digest as _, Sha256};
@@ -130,14 +133,17 @@ impl Cache {
     pub(crate) fn code(&self, runtime: &Runtime, digest: &Digest) -> Option<Component> {
         let key = key(runtime, digest);
         let (path, sum) = (self.file(&key, "cwasm"), self.file(&key, "sum"));
-        let code = self.read(&path)?;
+        let (file, code) = self.read_file(&path)?;
         let believed = self.read(&sum).is_some_and(|sum| sum == checksum(&key, &code).as_bytes());
         if !believed {
             self.distrust(&path);
             self.distrust(&sum);
             return None;
         }
-        match runtime.load_compiled(&TrustedArtifact { path: &path }) {
+        drop(code);
+        // What was used last goes last when there is too much.
+        file.set_modified(SystemTime::now()).ok();
+        match runtime.load_compiled(&TrustedArtifact(&file)) {
             Ok(component) => Some(component),
             Err(error) => {
                 warn!(path = %path.display(), error = %chain(&error), "the engine does not take its own code back; it is compiled again");
@@ -150,13 +156,43 @@ impl Cache {
     /// Keeps compiled code. Losing it costs time, so a failure is only logged. Blocks.
     pub(crate) fn keep_code(&self, runtime: &Runtime, digest: &Digest, code: &[u8]) {
         let key = key(runtime, digest);
-        if self.write(&self.file(&key, "cwasm"), code) {
-            self.write(&self.file(&key, "sum"), checksum(&key, code).as_bytes());
+        // The checksum first: code without one is not believed, and would be made again by whoever finds it.
+        if self.write(&self.file(&key, "sum"), checksum(&key, code).as_bytes()) {
+            self.place(&self.file(&key, "cwasm"), code, Replace::Never);
         }
+    }
+
+    /// Keeps a plugin itself, so that who began with it can go on with it when its file is gone. Returns whether it is
+    /// kept now. Blocks.
+    pub(crate) fn keep_original(&self, digest: &Digest, is_bundled: bool, bytes: &[u8]) -> bool {
+        let path = self.file(digest.as_str(), original(is_bundled));
+        if path.exists() {
+            return true;
+        }
+        self.place(&path, bytes, Replace::Never)
+    }
+
+    /// Returns a plugin that was kept, and whether it was bundled. Blocks.
+    pub(crate) fn original(&self, digest: &Digest) -> Option<(Bytes, bool)> {
+        [true, false].into_iter().find_map(|is_bundled| {
+            let path = self.file(digest.as_str(), original(is_bundled));
+            let (file, bytes) = self.read_file(&path)?;
+            if Digest::from_bytes(&Sha256::digest(&bytes).into()) != *digest {
+                self.distrust(&path);
+                return None;
+            }
+            file.set_modified(SystemTime::now()).ok();
+            Some((Bytes::from(bytes), is_bundled))
+        })
     }
 
     /// Reads a file of ours; nothing when it is not there or not ours.
     fn read(&self, path: &Path) -> Option<Vec<u8>> {
+        self.read_file(path).map(|(_, bytes)| bytes)
+    }
+
+    /// Reads a file of ours, and returns it open.
+    fn read_file(&self, path: &Path) -> Option<(File, Vec<u8>)> {
         let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(
@@ -172,18 +208,29 @@ impl Cache {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        Some((file, bytes))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> bool {
+        self.place(path, bytes, Replace::Allowed)
     }
 
     /// Writes a file under another name and renames it, so that nobody ever sees half of it.
-    fn write(&self, path: &Path, bytes: &[u8]) -> bool {
+    fn place(&self, path: &Path, bytes: &[u8], replace: Replace) -> bool {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.directory.join(format!(".{}-{number}.tmp", std::process::id()));
         let written = (|| {
             let mut file: File =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(bytes)?;
-            fs::rename(&temporary, path)
+            match replace {
+                Replace::Allowed => fs::rename(&temporary, path),
+                // Others may have it mapped, and have made the same.
+                Replace::Never => match fs::hard_link(&temporary, path) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    _ => fs::remove_file(&temporary),
+                },
+            }
         })();
         if let Err(error) = &written {
             warn!(path = %path.display(), %error, "a compiled plugin could not be kept; it will be compiled again");
@@ -226,6 +273,17 @@ impl Cache {
             bytes -= size;
         }
     }
+}
+
+/// Whether a file that is there may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replace {
+    Allowed,
+    Never,
+}
+
+fn original(is_bundled: bool) -> &'static str {
+    if is_bundled { "bundled.wasm" } else { "file.wasm" }
 }
 
 fn key(runtime: &Runtime, digest: &Digest) -> String {
@@ -287,7 +345,7 @@ mod tests {
 
     fn keep(bench: &Bench, digest: &Digest) {
         let component = wat::parse_str("(component)").expect("wat");
-        let code = crate::compile::compile(&bench.runtime, &component).expect("compiles");
+        let code = bench.runtime.engine().precompile_component(&component).expect("compiles");
         bench.cache.keep_code(&bench.runtime, digest, &code);
         bench.cache.keep_about(&bench.runtime, digest, &about());
     }
@@ -348,6 +406,36 @@ mod tests {
 
         assert_eq!(bench.cache.about(&bench.runtime, &digest(1)), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_plugin_that_was_kept_is_believed_by_what_it_hashes_to() {
+        let bench = bench();
+        let bytes = b"a plugin".as_slice();
+        let digest = Digest::from_bytes(&Sha256::digest(bytes).into());
+        assert_eq!(bench.cache.original(&digest), None);
+
+        assert!(bench.cache.keep_original(&digest, true, bytes));
+        assert_eq!(bench.cache.original(&digest), Some((Bytes::from_static(bytes), true)));
+
+        let path = bench.cache.file(digest.as_str(), "bundled.wasm");
+        fs::write(&path, b"another").expect("writes");
+        assert_eq!(bench.cache.original(&digest), None);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn code_that_is_there_is_never_overwritten() {
+        use std::os::unix::fs::MetadataExt;
+        let bench = bench();
+        keep(&bench, &digest(1));
+        let path = bench.cache.file(&key(&bench.runtime, &digest(1)), "cwasm");
+        let before = fs::metadata(&path).expect("is there").ino();
+
+        keep(&bench, &digest(1));
+
+        assert_eq!(fs::metadata(&path).expect("is there").ino(), before);
+        assert!(bench.cache.code(&bench.runtime, &digest(1)).is_some());
     }
 
     #[test]

@@ -154,6 +154,7 @@ async fn run<T>(
         }
         Err(failure) => Err(failure),
     };
+    note(plugin, host, &outcome);
     let outcome = outcome.map_err(|failure| CallError {
         kind: plugin.kind(),
         plugin: plugin.name().clone(),
@@ -175,6 +176,24 @@ async fn run<T>(
     Called { outcome, report }
 }
 
+/// Counts failures, and says when a plugin is kept out for a while.
+fn note<T>(plugin: &Plugin, host: &Host, outcome: &Result<T, PluginFailure>) {
+    let reason = match outcome {
+        Err(PluginFailure::Host(reason)) => Some(reason),
+        // Its own word, whatever it says, is an answer. Parameters are mostly refused before it is asked.
+        Ok(_) | Err(PluginFailure::Own(_) | PluginFailure::NotApplicable(_)) => None,
+        Err(PluginFailure::InvalidParameters(_)) => return,
+    };
+    if let Some(span) = plugin.strikes.note(reason, Instant::now(), &host.limits) {
+        warn!(
+            plugin = %plugin.name(),
+            digest = plugin.digest().short(),
+            seconds = span.as_secs(),
+            "a plugin has failed too often and is kept out for a while"
+        );
+    }
+}
+
 /// Refuses what can be refused without running the plugin.
 fn ready(plugin: &Plugin, order: &Order<'_>) -> Result<(), PluginFailure> {
     if let Err(failure) = &order.tree {
@@ -188,6 +207,7 @@ fn ready(plugin: &Plugin, order: &Order<'_>) -> Result<(), PluginFailure> {
     if fits != plugin.kind() {
         return Err(wrong_kind());
     }
+    plugin.strikes.admit(Instant::now()).map_err(PluginFailure::Host)?;
     let problems = plugin.schema.problems(order.parameters);
     if problems.is_empty() { Ok(()) } else { Err(PluginFailure::InvalidParameters(problems)) }
 }

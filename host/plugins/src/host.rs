@@ -3,26 +3,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use caelum_core::id::Digest;
 use caelum_core::plugin::PluginKind;
 use tokio::sync::Semaphore;
-use tracing::debug;
+use tracing::{debug, warn};
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::bindings::{pattern, validator};
 use crate::cache::{About, Cache};
 use crate::call::describe::describe;
-use crate::compile::{CompileError, compile, contained};
+use crate::compile::{Artifact, CompileError, Compiler, Compilers};
 use crate::limits::Limits;
-use crate::loader::{self, Captured, LoadError, Manifest, Source};
+use crate::loader::{self, Captured, Form, HeaderError, LoadError, Manifest, Source};
 use crate::parameters::Schema;
 use crate::plugin::{Body, Plugin};
-use crate::runtime::{Runtime, RuntimeError, chain};
+use crate::quarantine::StrikeBook;
+use crate::runtime::{Runtime, RuntimeError, TrustedArtifact, chain};
 use crate::state::CallState;
 use crate::target::Policy;
 use crate::text;
+use crate::trust::Trusted;
 
 /// What all plugins share.
 pub(crate) struct Host {
@@ -31,6 +35,10 @@ pub(crate) struct Host {
     pub(crate) policy: Arc<Policy>,
     pub(crate) linker: Linker<CallState>,
     pub(crate) cache: Option<Cache>,
+    pub(crate) compilers: Compilers,
+    pub(crate) strikes: StrikeBook,
+    /// The operator's word as it is now; the keeper replaces it.
+    pub(crate) trusted: ArcSwap<Trusted>,
     /// Places for calls of all plugins together.
     pub(crate) places: Arc<Semaphore>,
     /// Calls that wait for a place or for their plugin.
@@ -44,13 +52,18 @@ impl Host {
         limits: Limits,
         policy: Policy,
         cache: Option<Cache>,
+        compiler: Compiler,
     ) -> Result<Self, RuntimeError> {
         let linker = linker(&runtime).map_err(|error| RuntimeError::Engine(chain(&error)))?;
+        let limits = Arc::new(limits);
         let places = usize::try_from(limits.calls_max).unwrap_or(usize::MAX);
         Ok(Host {
             runtime,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            limits: Arc::new(limits),
+            compilers: Compilers::new(compiler, Arc::clone(&limits)),
+            limits,
+            strikes: StrikeBook::default(),
+            trusted: ArcSwap::from_pointee(Trusted::default()),
             policy: Arc::new(policy),
             linker,
             cache,
@@ -71,74 +84,185 @@ impl Host {
         captured: Captured,
     ) -> Result<Plugin, LoadError> {
         let Captured { bytes, digest } = captured;
-        if let Some(about) =
-            self.cache.as_ref().and_then(|cache| cache.about(&self.runtime, &digest))
-        {
+        let known = {
+            let (host, digest) = (Arc::clone(self), digest.clone());
+            self.blocking(move || {
+                Ok(host.cache.as_ref().and_then(|cache| cache.about(&host.runtime, &digest)))
+            })
+            .await?
+        };
+        if let Some(about) = known {
             debug!(plugin = %about.description.name, digest = digest.short(), "known plugin");
+            let bytes = self.keep_original(&source, &digest, bytes).await;
             return self.plugin(about, digest, source, bytes, None);
         }
-        let (component, manifest, kind) = {
-            let (host, bytes, digest) = (Arc::clone(self), bytes.clone(), digest.clone());
-            self.blocking(move || host.prepare(&bytes, &digest)).await?
+        let component = self.component(&bytes).await?;
+        let (manifest, kind) = {
+            let (bytes, component) = (bytes.clone(), component.clone());
+            self.blocking(move || examine(&bytes, &component)).await?
         };
-        let body = self.link(kind, &component)?;
+        let code = self.compiled(component, &digest).await?;
+        let body = self.link(kind, &code)?;
         let description = describe(self, &body, &source, &digest).await?;
         if let Some(manifest) = manifest {
             manifest.agrees(description.name.as_str(), &description.version)?;
         }
         let about = About { kind, description };
-        if let Some(cache) = &self.cache {
-            cache.keep_about(&self.runtime, &digest, &about);
+        if self.cache.is_some() {
+            let (host, about, digest) = (Arc::clone(self), about.clone(), digest.clone());
+            self.blocking(move || {
+                if let Some(cache) = &host.cache {
+                    cache.keep_about(&host.runtime, &digest, &about);
+                }
+                Ok(())
+            })
+            .await?;
         }
+        let bytes = self.keep_original(&source, &digest, bytes).await;
         self.plugin(about, digest, source, bytes, Some(body))
     }
 
-    /// The stages from header to compile. Blocks.
-    fn prepare(
-        &self,
-        bytes: &Bytes,
-        digest: &Digest,
-    ) -> Result<(Component, Option<Manifest>, PluginKind), LoadError> {
-        let component = loader::component(bytes)?;
-        let manifest = loader::manifest(bytes)?;
-        let types = loader::validate(&component)?;
-        let kind = loader::world(&component, &types)?;
-        drop(types);
-        Ok((self.compiled(&component, digest)?, manifest, kind))
+    /// Loads a plugin that was served once, by what it hashes to: from what the cache has kept of it.
+    pub(crate) async fn load_kept(self: &Arc<Self>, digest: &Digest) -> Option<Plugin> {
+        let (host, wanted) = (Arc::clone(self), digest.clone());
+        let kept = self.blocking(move || Ok(host.cache.as_ref().and_then(|c| c.original(&wanted))));
+        let (bytes, was_bundled) = kept.await.ok()??;
+        let source = Source::Kept { was_bundled };
+        self.load(source, Captured { bytes, digest: digest.clone() })
+            .await
+            .inspect_err(|error| {
+                warn!(digest = digest.short(), %error, "a plugin that was served once cannot be loaded again");
+            })
+            .ok()
     }
 
-    /// Returns the native code of a component: from the cache, or made and kept there. Blocks.
-    fn compiled(&self, component: &[u8], digest: &Digest) -> Result<Component, CompileError> {
-        let Some(cache) = &self.cache else {
-            return contained(|| Component::from_binary(self.runtime.engine(), component));
+    /// Puts the plugin itself into the cache. Returns what has to be held in memory: nothing, when it is there.
+    async fn keep_original(
+        self: &Arc<Self>,
+        source: &Source,
+        digest: &Digest,
+        bytes: Bytes,
+    ) -> Option<Bytes> {
+        let is_bundled = match source {
+            Source::Bundled { .. } => true,
+            Source::File { .. } => false,
+            Source::Kept { .. } => return None,
         };
-        if let Some(code) = cache.code(&self.runtime, digest) {
+        let (host, digest) = (Arc::clone(self), digest.clone());
+        let keep = bytes.clone();
+        let kept = self.blocking(move || {
+            let cache = host.cache.as_ref();
+            Ok(cache.is_some_and(|cache| cache.keep_original(&digest, is_bundled, &keep)))
+        });
+        // What is part of the program is in memory anyway.
+        let is_held = is_bundled || !kept.await.unwrap_or(false);
+        is_held.then_some(bytes)
+    }
+
+    /// Returns the component that the bytes are, or that they become.
+    async fn component(self: &Arc<Self>, bytes: &Bytes) -> Result<Bytes, LoadError> {
+        let form = {
+            let bytes = bytes.clone();
+            self.blocking(move || Ok(loader::form(&bytes)?)).await?
+        };
+        match form {
+            Form::Component => Ok(bytes.clone()),
+            Form::TypedModule => {
+                let turn = self.compilers.turn().await?;
+                self.compilers.encode(&self.runtime, bytes.clone(), &turn).await.map_err(|error| {
+                    match error {
+                        CompileError::Refused { message } => HeaderError::Encode { message }.into(),
+                        CompileError::Panicked { .. } => {
+                            let message = "the encoder broke down".to_owned();
+                            HeaderError::Encode { message }.into()
+                        }
+                        other => LoadError::Compile(other),
+                    }
+                })
+            }
+        }
+    }
+
+    /// Returns the native code of a component: from the cache, or made and kept there. Each plugin is made once, however
+    /// many ask for it.
+    async fn compiled(
+        self: &Arc<Self>,
+        component: Bytes,
+        digest: &Digest,
+    ) -> Result<Component, LoadError> {
+        if let Some(code) = self.cached(digest).await? {
             return Ok(code);
         }
-        let code = compile(&self.runtime, component)?;
-        cache.keep_code(&self.runtime, digest, &code);
-        match cache.code(&self.runtime, digest) {
-            Some(component) => Ok(component),
-            // The disk is full, or somebody empties the cache.
-            None => contained(|| Component::from_binary(self.runtime.engine(), component)),
+        let turn = self.compilers.turn().await?;
+        // Somebody may have made it while we waited.
+        if let Some(code) = self.cached(digest).await? {
+            return Ok(code);
         }
+        let begun = Instant::now();
+        let made = self.compilers.compile(&self.runtime, component, &turn).await?;
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        debug!(digest = digest.short(), duration_ms, "compiled a plugin");
+        let (host, digest) = (Arc::clone(self), digest.clone());
+        let code = self.blocking(move || Ok(host.adopt(made, &digest)?)).await?;
+        drop(turn);
+        Ok(code)
     }
 
-    /// Loads a plugin that was known from the cache, at its first call.
+    async fn cached(self: &Arc<Self>, digest: &Digest) -> Result<Option<Component>, LoadError> {
+        if self.cache.is_none() {
+            return Ok(None);
+        }
+        let (host, digest) = (Arc::clone(self), digest.clone());
+        self.blocking(move || {
+            Ok(host.cache.as_ref().and_then(|cache| cache.code(&host.runtime, &digest)))
+        })
+        .await
+    }
+
+    /// Puts what the compiler has made into the cache and loads it from there; where there is no cache, as it is.
+    /// Blocks.
+    fn adopt(&self, mut made: Artifact, digest: &Digest) -> Result<Component, CompileError> {
+        let unusable = |message: String| CompileError::Unusable { message: text::line(&message) };
+        if let Some(cache) = &self.cache {
+            let code = made.bytes().map_err(|error| unusable(error.to_string()))?;
+            cache.keep_code(&self.runtime, digest, &code);
+            if let Some(component) = cache.code(&self.runtime, digest) {
+                return Ok(component);
+            }
+            // The disk is full, or somebody empties the cache.
+        }
+        let sealed = made.sealed().map_err(|error| unusable(error.to_string()))?;
+        self.runtime
+            .load_compiled(&TrustedArtifact(&sealed))
+            .map_err(|error| unusable(chain(&error)))
+    }
+
+    /// Loads the code of a plugin that was known from the cache, at its first call.
     pub(crate) async fn revive(
         self: &Arc<Self>,
         kind: PluginKind,
         digest: &Digest,
-        bytes: Bytes,
+        bytes: Option<Bytes>,
     ) -> Result<Body, LoadError> {
-        let (host, digest) = (Arc::clone(self), digest.clone());
-        let component = self
-            .blocking(move || {
-                let component = loader::component(&bytes)?;
-                Ok(host.compiled(&component, &digest)?)
-            })
-            .await?;
-        self.link(kind, &component)
+        if let Some(code) = self.cached(digest).await? {
+            return self.link(kind, &code);
+        }
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => {
+                let (host, digest) = (Arc::clone(self), digest.clone());
+                let kept = self.blocking(move || {
+                    Ok(host.cache.as_ref().and_then(|cache| cache.original(&digest)))
+                });
+                let (bytes, _) = kept.await?.ok_or_else(|| CompileError::Unusable {
+                    message: "the cache has lost the plugin".to_owned(),
+                })?;
+                bytes
+            }
+        };
+        let component = self.component(&bytes).await?;
+        let code = self.compiled(component, digest).await?;
+        self.link(kind, &code)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -180,7 +304,7 @@ impl Host {
         about: About,
         digest: Digest,
         source: Source,
-        bytes: Bytes,
+        bytes: Option<Bytes>,
         body: Option<Body>,
     ) -> Result<Plugin, LoadError> {
         let schema = Schema::compile(&about.description.parameters_schema)
@@ -189,8 +313,17 @@ impl Host {
             LoadError::Description { breaches: vec![format!("`version`: {error}")] }
         })?;
         let places = usize::try_from(self.limits.calls_per_plugin_max).unwrap_or(usize::MAX);
-        Ok(Plugin::new(about, version, digest, source, schema, places, bytes, body))
+        let strikes = self.strikes.of(&digest);
+        Ok(Plugin::new(about, version, digest, source, schema, places, strikes, bytes, body))
     }
+}
+
+/// The stages between header and compile. Blocks.
+fn examine(bytes: &[u8], component: &[u8]) -> Result<(Option<Manifest>, PluginKind), LoadError> {
+    let manifest = loader::manifest(bytes)?;
+    let types = loader::validate(component)?;
+    let kind = loader::world(component, &types)?;
+    Ok((manifest, kind))
 }
 
 /// Offers what plugins may import: the contract's interfaces and inert WASI. Nothing of `wasi:http`.

@@ -1,8 +1,8 @@
 //! The sandbox of Caelum plugins: loads, limits and calls WebAssembly components.
 //!
 //! A plugin is a pure function: it reads a tree through one import and returns data. This crate never writes to a
-//! component, opens no network connection and starts no process; it reads plugin files, and reads and writes its own
-//! cache of compiled code. Guests run on threads of their own, each call in a fresh instance that is dropped with it.
+//! component and opens no network connection; it reads plugin files, reads and writes its own cache of compiled code,
+//! and starts one kind of process, its own compiler. Guests run on threads of their own, each call in a fresh instance that is dropped with it.
 //!
 //! ```no_run
 //! # async fn example(tree: std::sync::Arc<dyn caelum_core::tree::Tree>) -> Result<(), Box<dyn std::error::Error>> {
@@ -21,9 +21,10 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`registry`](Plugins) | the handle, the snapshot of what serves, the plugins directory |
+//! | [`registry`](Plugins) | the handle, the snapshot of what serves, the plugins directory and its changes |
+//! | [`trust`](Trust), [`quarantine`](Quarantine) | what may serve by the operator's word; what is kept out because it fails |
 //! | [`loader`](Stage) | the stages from a file to a plugin, each with its error and hint |
-//! | `cache`, `compile`, `runtime` | native code: made, kept, believed; the engine, its clock and its threads |
+//! | `cache`, [`compile`](Compiler), `runtime` | native code: made in a child process, kept, believed; the engine, its clock and its threads |
 //! | [`call`](CallReport) | places in the queue, deadlines, reasons, reports |
 //! | `state`, [`target`](TargetPolicy), [`log`](Logs), `wasi` | what a guest can see and say |
 //! | [`limits`](Limits), `limiter` | every number that bounds a plugin |
@@ -41,16 +42,19 @@ mod loader;
 mod log;
 mod parameters;
 mod plugin;
+mod quarantine;
 mod registry;
 mod runtime;
 mod state;
 mod target;
 mod text;
+mod trust;
 mod wasi;
 
 pub use cache::CacheError;
 pub use call::{CallControl, CallError, CallReport, Called};
-pub use compile::CompileError;
+pub use compile::child::compile_plugin;
+pub use compile::{CompileError, Compiler};
 pub use limits::{LimitProblem, Limits};
 pub use loader::{
     CaptureError, HeaderError, LoadError, ManifestError, Refused, Source, Stage, ValidateError,
@@ -58,7 +62,11 @@ pub use loader::{
 };
 pub use log::{LogLevel, LogLine, LogSource, Logs};
 pub use plugin::Plugin;
-pub use registry::{BundledPlugin, Options, Plugins, PluginsError, Snapshot, UnknownPlugin};
+pub use quarantine::Quarantine;
+pub use registry::{
+    BundledPlugin, Change, Loading, Options, Plugins, PluginsError, Reload, Snapshot, UnknownPlugin,
+};
 pub use runtime::{Allocator, RuntimeError};
 pub use state::Progress;
 pub use target::{PolicyError, TargetPolicy};
+pub use trust::{Lock, LockEntry, LockError, Trust, TrustError, TrustMode};

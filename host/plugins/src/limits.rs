@@ -79,8 +79,29 @@ pub struct Limits {
     /// Calls that may wait for their turn (default 10,000, ceiling 100,000): as many as there can be open
     /// executions. One more is told that the host is busy. Enforced by `call.rs`.
     pub calls_waiting_max: u64,
-    /// How long a call may wait for its turn (default 30 s, ceiling 600 s). Enforced by `call.rs`.
+    /// How long a call may wait for its turn (default 30 s, ceiling 600 s). Enforced by `call/turn.rs`.
     pub wait_deadline: Duration,
+    /// How long a call may wait for a plugin that is still being loaded (default 30 s, ceiling 600 s): the largest
+    /// toolchain's plugins compile in ten. Enforced by `registry.rs`.
+    pub load_deadline: Duration,
+    /// Bytes of address space that compiling one plugin may take (default 2 GiB, ceiling 16 GiB): the largest
+    /// toolchain's take 0.5 GiB. Enforced by the system, set in `compile/child.rs`.
+    pub compile_memory_bytes_max: u64,
+    /// Processor time that compiling one plugin may take (default 120 s, ceiling 3,600 s), in whole seconds: the
+    /// largest toolchain's take 14 s. Enforced by the system, set in `compile/child.rs`.
+    pub compile_cpu: Duration,
+    /// How long compiling one plugin may take (default 180 s, ceiling 3,600 s). Enforced by `compile.rs`.
+    pub compile_deadline: Duration,
+    /// How often a plugin may run out of time or memory, or trap, within [`Limits::strike_window`] before it is kept
+    /// out for a while (default 3, ceiling 1,000). Enforced by `quarantine.rs`.
+    pub strikes_max: u64,
+    /// How long a failure counts (default 10 min, ceiling 24 h). Enforced by `quarantine.rs`.
+    pub strike_window: Duration,
+    /// How long a plugin is kept out at first (default 60 s, ceiling 1 h); each failure after that doubles it.
+    /// Enforced by `quarantine.rs`.
+    pub quarantine_first: Duration,
+    /// How long a plugin is kept out at most (default 1 h, ceiling 24 h). Enforced by `quarantine.rs`.
+    pub quarantine_longest: Duration,
 }
 
 impl Default for Limits {
@@ -113,6 +134,14 @@ impl Default for Limits {
             calls_max: processors.min(Limits::CEILING.calls_max),
             calls_waiting_max: 10_000,
             wait_deadline: Duration::from_secs(30),
+            load_deadline: Duration::from_secs(30),
+            compile_memory_bytes_max: 2 * 1024 * MIB,
+            compile_cpu: Duration::from_secs(120),
+            compile_deadline: Duration::from_secs(180),
+            strikes_max: 3,
+            strike_window: Duration::from_secs(600),
+            quarantine_first: Duration::from_secs(60),
+            quarantine_longest: Duration::from_secs(3_600),
         }
     }
 }
@@ -161,6 +190,14 @@ impl Limits {
         calls_max: 1_024,
         calls_waiting_max: 100_000,
         wait_deadline: Duration::from_secs(600),
+        load_deadline: Duration::from_secs(600),
+        compile_memory_bytes_max: 16 * 1024 * MIB,
+        compile_cpu: Duration::from_secs(3_600),
+        compile_deadline: Duration::from_secs(3_600),
+        strikes_max: 1_000,
+        strike_window: Duration::from_secs(24 * 3_600),
+        quarantine_first: Duration::from_secs(3_600),
+        quarantine_longest: Duration::from_secs(24 * 3_600),
     };
 
     /// Returns the limits when every one of them lies between 1 and its ceiling.
@@ -219,9 +256,19 @@ impl Limits {
             component_bytes_max,
             calls_per_plugin_max,
             calls_max,
-            calls_waiting_max
+            calls_waiting_max,
+            compile_memory_bytes_max,
+            strikes_max
         );
-        durations!(wait_deadline);
+        durations!(
+            wait_deadline,
+            load_deadline,
+            compile_cpu,
+            compile_deadline,
+            strike_window,
+            quarantine_first,
+            quarantine_longest
+        );
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 

@@ -1,4 +1,4 @@
-//! From a file to a plugin: capture → header → manifest → validate → world → compile → link → describe → publish. Each
+//! From a file to a plugin: capture → trust → header → manifest → validate → world → compile → link → describe → publish. Each
 //! stage refuses with an error of its own and says what would help. One bad file never affects another.
 
 mod capture;
@@ -12,22 +12,28 @@ use std::path::PathBuf;
 use caelum_core::id::Digest;
 
 use crate::compile::CompileError;
+use crate::trust::TrustError;
 
 pub use capture::CaptureError;
 pub use header::HeaderError;
 pub use manifest::ManifestError;
 pub use world::{ValidateError, WorldError};
 
-pub(crate) use capture::{Captured, capture, check_owner};
-pub(crate) use header::component;
+pub(crate) use capture::{Captured, Identity, capture, check_owner, identity};
+pub(crate) use header::{Form, form};
 pub(crate) use manifest::{Manifest, manifest};
 pub(crate) use world::{validate, world};
+
+/// What parsers say of a file that ends too early.
+const CUT_OFF: &str = "unexpected end";
 
 /// A stage of loading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Reading the file.
     Capture,
+    /// Has the operator allowed it?
+    Trust,
     /// Is it WebAssembly?
     Header,
     /// What does it say of itself?
@@ -51,6 +57,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Capture => "capture",
+            Stage::Trust => "trust",
             Stage::Header => "header",
             Stage::Manifest => "manifest",
             Stage::Validate => "validate",
@@ -76,6 +83,9 @@ pub enum LoadError {
     /// It could not be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// The operator has not allowed it.
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
     /// It is not WebAssembly of a form that we know.
     #[error(transparent)]
     Header(#[from] HeaderError),
@@ -142,6 +152,7 @@ impl LoadError {
     pub fn stage(&self) -> Stage {
         match self {
             LoadError::Capture(_) => Stage::Capture,
+            LoadError::Untrusted(_) => Stage::Trust,
             LoadError::Header(_) => Stage::Header,
             LoadError::Manifest(_) => Stage::Manifest,
             LoadError::Validate(_) => Stage::Validate,
@@ -155,11 +166,23 @@ impl LoadError {
         }
     }
 
+    /// Whether the file looks as if the rest of it were still to come.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        match self {
+            LoadError::Capture(CaptureError::Changing) => true,
+            LoadError::Header(HeaderError::Empty | HeaderError::CutOff { .. }) => true,
+            LoadError::Header(HeaderError::Encode { message }) => message.contains(CUT_OFF),
+            LoadError::Validate(error) => error.message.contains(CUT_OFF),
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             LoadError::Capture(error) => error.hint().to_owned(),
             LoadError::Header(error) => error.hint().to_owned(),
+            LoadError::Untrusted(error) => error.hint().to_owned(),
             LoadError::Manifest(error) => error.hint().to_owned(),
             LoadError::Validate(error) => error.hint().to_owned(),
             LoadError::World(error) => error.hints.join("; "),
@@ -197,6 +220,11 @@ pub enum Source {
         /// Where.
         path: PathBuf,
     },
+    /// It was served once, and is kept for executions that began with it.
+    Kept {
+        /// Whether it was part of a server.
+        was_bundled: bool,
+    },
 }
 
 impl fmt::Display for Source {
@@ -204,6 +232,8 @@ impl fmt::Display for Source {
         match self {
             Source::Bundled { name } => write!(formatter, "the bundled `{name}`"),
             Source::File { path } => write!(formatter, "`{}`", path.display()),
+            Source::Kept { was_bundled: true } => formatter.write_str("an earlier server"),
+            Source::Kept { was_bundled: false } => formatter.write_str("an earlier file"),
         }
     }
 }

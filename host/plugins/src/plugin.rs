@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use caelum_core::id::{Digest, PluginName};
@@ -13,6 +14,7 @@ use crate::cache::About;
 use crate::host::Host;
 use crate::loader::{LoadError, Source};
 use crate::parameters::Schema;
+use crate::quarantine::{Quarantine, Strikes};
 use crate::state::CallState;
 
 /// A plugin's code, joined with what the host offers: an instance is made of it for each call.
@@ -41,8 +43,10 @@ pub struct Plugin {
     pub(crate) schema: Schema,
     /// Places for calls of this plugin.
     pub(crate) places: Arc<Semaphore>,
+    /// Its failures; shared with every other plugin of the same digest.
+    pub(crate) strikes: Arc<Strikes>,
     body: OnceCell<Body>,
-    /// Kept until the code is loaded, in case the cache has lost it.
+    /// Held until the code is loaded, where the cache has not kept it.
     bytes: Mutex<Option<Bytes>>,
 }
 
@@ -55,10 +59,11 @@ impl Plugin {
         source: Source,
         schema: Schema,
         places: usize,
-        bytes: Bytes,
+        strikes: Arc<Strikes>,
+        bytes: Option<Bytes>,
         body: Option<Body>,
     ) -> Self {
-        let bytes = body.is_none().then_some(bytes);
+        let bytes = bytes.filter(|_| body.is_none());
         Plugin {
             kind: about.kind,
             description: about.description,
@@ -67,6 +72,7 @@ impl Plugin {
             source,
             schema,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            strikes,
             body: OnceCell::new_with(body),
             bytes: Mutex::new(bytes),
         }
@@ -102,6 +108,11 @@ impl Plugin {
         &self.source
     }
 
+    /// Whether it is kept out for now because it failed too often.
+    pub fn quarantine(&self) -> Option<Quarantine> {
+        self.strikes.quarantine(Instant::now())
+    }
+
     /// What an execution or an application writes down to be bound to exactly this plugin.
     pub fn pinned(&self) -> PinnedPlugin {
         PinnedPlugin {
@@ -119,7 +130,6 @@ impl Plugin {
             .body
             .get_or_try_init(async || {
                 let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let bytes = bytes.unwrap_or_default();
                 let body = host.revive(self.kind, &self.digest, bytes).await?;
                 self.bytes.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Ok::<_, LoadError>(body)

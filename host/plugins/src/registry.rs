@@ -1,30 +1,67 @@
 //! All plugins of a process, behind one handle: what is bundled, what lies in the plugins directory, what was refused.
 
+mod folder;
+mod keeper;
+mod retired;
+mod shelf;
+mod snapshot;
+mod watch;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use caelum_core::evidence::{Evidence, Verdict};
-use caelum_core::id::{Digest, PluginName};
-use caelum_core::near::did_you_mean;
+use caelum_core::id::Digest;
 use caelum_core::pattern::{Assessment, Plan};
 use caelum_core::plugin::{Phase, PluginKind};
 use caelum_core::tree::Tree;
 use serde_json::Value;
+use tokio::sync::{Semaphore, watch as channel};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::warn;
 
 use crate::cache::Cache;
 use crate::call::{self, CallControl, Called};
+use crate::compile::Compiler;
 use crate::host::Host;
 use crate::limits::{LimitProblem, Limits};
-use crate::loader::{CaptureError, Captured, LoadError, Refused, Source, capture, check_owner};
 use crate::plugin::Plugin;
 use crate::runtime::{Allocator, Runtime, RuntimeError};
 use crate::target::{PolicyError, TargetPolicy};
+use crate::trust::Trust;
+
+use keeper::Keeper;
+use retired::Retired;
+use shelf::Shelf;
+use watch::Watch;
+
+pub use snapshot::{Snapshot, UnknownPlugin};
+
+/// When plugins are loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Loading {
+    /// Before [`Plugins::open`] returns: for programs that ask at once and are gone in a moment.
+    #[default]
+    First,
+    /// Behind it: for servers, which greet their clients at once.
+    Behind,
+}
+
+/// Whether changes of the plugins directory are followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reload {
+    /// What was there at the start is what serves.
+    #[default]
+    Never,
+    /// A file that is dropped, replaced or taken away is seen within two seconds. Nothing wakes up while nothing
+    /// changes, where the system tells of changes; the directory is made when it is missing.
+    Live,
+}
 
 /// How the host of plugins is set up.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +74,14 @@ pub struct Options {
     pub allocator: Allocator,
     /// Where plugins are looked for; nothing means that only the bundled ones serve. It need not exist.
     pub directory: Option<PathBuf>,
+    /// When plugins are loaded.
+    pub loading: Loading,
+    /// Whether changes of the directory are followed.
+    pub reload: Reload,
+    /// Which files may serve.
+    pub trust: Trust,
+    /// Who compiles plugins.
+    pub compiler: Compiler,
     /// Where compiled plugins are kept, a directory of our own (mode 0700); made when it is missing. Nothing means
     /// that plugins are compiled at every start.
     pub cache_directory: Option<PathBuf>,
@@ -70,34 +115,13 @@ fn list<T: ToString>(problems: &[T]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// No plugin of this kind has this name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no {kind} is called `{}`{}", shown(.name), .hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
-pub struct UnknownPlugin {
-    /// What was looked for.
-    pub kind: PluginKind,
-    /// Under which name.
-    pub name: String,
-    /// Near names, the kind that has the name, or why its file was refused.
-    pub hint: Option<String>,
-}
-
-fn shown(name: &str) -> String {
-    crate::text::line(name).chars().take(80).collect()
-}
-
-/// What is served at one moment. Never changes; a new one takes its place.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    /// Counts the changes, from 1.
+/// What has become of the plugins so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The [`Snapshot::generation`] that is served.
     pub generation: u64,
-    /// What serves, by name.
-    pub plugins: BTreeMap<PluginName, Arc<Plugin>>,
-    /// What would serve if another one with a higher version did not.
-    pub shadowed: Vec<Arc<Plugin>>,
-    /// What was kept out.
-    pub refused: Vec<Refused>,
-    by_digest: HashMap<Digest, Arc<Plugin>>,
+    /// Whether everything that was found has been loaded or refused.
+    pub is_settled: bool,
 }
 
 /// The handle of all plugins. Cheap to clone.
@@ -106,7 +130,11 @@ pub struct Plugins {
     host: Arc<Host>,
     /// Many read it with each call; it is replaced as a whole and never changed.
     current: Arc<ArcSwap<Snapshot>>,
+    changes: channel::Receiver<Change>,
+    retired: Arc<Retired>,
     cache_problem: Option<Arc<str>>,
+    /// Ends the keeper when the last handle is dropped.
+    _stop: Arc<DropGuard>,
 }
 
 impl Plugins {
@@ -114,6 +142,8 @@ impl Plugins {
     ///
     /// A file that cannot be loaded is listed in [`Snapshot::refused`] and keeps nothing else from serving. A cache
     /// directory that cannot be used costs time at each start and is told by [`Plugins::cache_problem`].
+    ///
+    /// With [`Loading::Behind`] this returns at once; [`Plugins::settled`] tells when everything is there.
     ///
     /// # Errors
     ///
@@ -131,25 +161,116 @@ impl Plugins {
                 })
                 .ok()
         });
-        let host = Arc::new(Host::new(runtime, limits, policy, cache)?);
-        let found = {
-            let (host, directory) = (Arc::clone(&host), options.directory.clone());
-            let bytes_max = host.limits.component_bytes_max;
-            let look = move || collect(bundled, directory.as_deref(), bytes_max);
-            host.runtime.threads().spawn_blocking(look).await.unwrap_or_default()
+        let host = Arc::new(Host::new(runtime, limits, policy, cache, options.compiler)?);
+        let current = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let (sender, changes) = channel::channel(Change::default());
+        let retired = Arc::new(Retired::default());
+        let several = usize::try_from(host.limits.calls_max).unwrap_or(1).max(1);
+        let mut keeper = Keeper {
+            host: Arc::clone(&host),
+            bundled: bundled.into_iter().map(in_memory).collect(),
+            directory: options.directory.clone(),
+            trust: options.trust.clone(),
+            current: Arc::clone(&current),
+            changes: sender,
+            retired: Arc::clone(&retired),
+            shelf: Shelf::default(),
+            loads: JoinSet::new(),
+            several: Arc::new(Semaphore::new(several.min(Semaphore::MAX_PERMITS))),
         };
-        let snapshot = load_all(&host, found).await;
-        for refused in &snapshot.refused {
-            warn!(stage = refused.stage.as_str(), "{refused}");
+        // Watched before it is looked at, so that nothing that changes meanwhile is missed.
+        let watch = match options.reload {
+            Reload::Never => None,
+            Reload::Live => {
+                let lock = options.trust.lock.as_deref().and_then(Path::parent);
+                let lock = lock.map(Path::to_owned);
+                let directories = options.directory.into_iter().chain(lock).collect();
+                let start = move || Watch::start(directories);
+                host.runtime.threads().spawn_blocking(start).await.ok()
+            }
+        };
+        keeper.begin().await;
+        if options.loading == Loading::First {
+            keeper.finish().await;
         }
-        info!(
-            plugins = snapshot.plugins.len(),
-            shadowed = snapshot.shadowed.len(),
-            refused = snapshot.refused.len(),
-            "plugins are loaded"
-        );
-        let current = Arc::new(ArcSwap::from_pointee(snapshot));
-        Ok(Plugins { host, current, cache_problem })
+        let stop = CancellationToken::new();
+        let guard = Arc::new(stop.clone().drop_guard());
+        if options.reload == Reload::Live || options.loading == Loading::Behind {
+            host.runtime.threads().spawn(keeper.keep(watch, stop));
+        }
+        Ok(Plugins { host, current, changes, retired, cache_problem, _stop: guard })
+    }
+
+    /// Returns what tells of each change of what is served.
+    pub fn changes(&self) -> channel::Receiver<Change> {
+        self.changes.clone()
+    }
+
+    /// Waits until everything that was found has been loaded or refused, at most [`Limits::load_deadline`]. Returns
+    /// whether it has.
+    pub async fn settled(&self) -> bool {
+        self.until(|_| false, self.host.limits.load_deadline).await;
+        self.changes.borrow().is_settled
+    }
+
+    /// Waits until a snapshot is as wanted or nothing is being loaded any more, at most for `deadline`, and returns the
+    /// snapshot as it is then.
+    pub async fn until(
+        &self,
+        wanted: impl Fn(&Snapshot) -> bool,
+        deadline: Duration,
+    ) -> Arc<Snapshot> {
+        let mut changes = self.changes.clone();
+        let done = |change: &Change| change.is_settled || wanted(&self.current.load());
+        if !done(&changes.borrow_and_update()) {
+            tokio::time::timeout(deadline, changes.wait_for(done)).await.ok();
+        }
+        self.snapshot()
+    }
+
+    /// Finds a plugin of one kind by name; when it is not there yet, waits until everything is loaded, at most
+    /// [`Limits::load_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugins::find`].
+    pub async fn find_loaded(
+        &self,
+        kind: PluginKind,
+        name: &str,
+    ) -> Result<Arc<Plugin>, UnknownPlugin> {
+        let known = |snapshot: &Snapshot| snapshot.plugins.contains_key(name);
+        self.until(known, self.host.limits.load_deadline).await.find(kind, name)
+    }
+
+    /// Finds the plugin that an execution began with, by what it hashes to: one that serves, one that was served since
+    /// the process began, or one that the cache has kept from an earlier life. What the operator has put away is not
+    /// found.
+    pub async fn pinned(&self, digest: &Digest) -> Option<Arc<Plugin>> {
+        if let Some(plugin) = self.by_digest(digest) {
+            return Some(plugin);
+        }
+        let known = |snapshot: &Snapshot| snapshot.by_digest.contains_key(digest);
+        self.until(known, self.host.limits.load_deadline).await;
+        if let Some(plugin) = self.by_digest(digest) {
+            return Some(plugin);
+        }
+        let plugin = Arc::new(self.host.load_kept(digest).await?);
+        if self.host.trusted.load().allows(plugin.source(), digest).is_err() {
+            return None;
+        }
+        self.retired.keep(vec![plugin]);
+        self.by_digest(digest)
+    }
+
+    /// Returns what is wrong with `plugins.lock`, when it cannot be used.
+    pub fn trust_problem(&self) -> Option<String> {
+        self.host.trusted.load().problem().map(str::to_owned)
+    }
+
+    /// Whether a plugin is pinned in `plugins.lock`.
+    pub fn is_pinned(&self, digest: &Digest) -> bool {
+        self.host.trusted.load().lock().is_some_and(|lock| lock.is_pinned(digest))
     }
 
     /// Returns what is served now. What was taken stays as it is while it is held.
@@ -176,13 +297,14 @@ impl Plugins {
         self.current.load().find(kind, name)
     }
 
-    /// Finds a plugin by what it hashes to: one that serves, or one that was served since the process began, so that
-    /// an execution goes on with exactly what it began with.
-    ///
-    /// After a restart only the files that are there are known: an execution pinned to a digest that is gone cannot go
-    /// on with it, and its owner has to be told.
+    /// Finds a plugin by what it hashes to: one that serves, or one of the last that were served since the process
+    /// began. See [`Plugins::pinned`] for executions.
     pub fn by_digest(&self, digest: &Digest) -> Option<Arc<Plugin>> {
-        self.current.load().by_digest.get(digest).cloned()
+        if let Some(plugin) = self.current.load().by_digest.get(digest) {
+            return Some(Arc::clone(plugin));
+        }
+        let plugin = self.retired.find(digest)?;
+        self.host.trusted.load().allows(plugin.source(), digest).is_ok().then_some(plugin)
     }
 
     /// Asks a pattern what it thinks of a component.
@@ -241,164 +363,10 @@ impl Plugins {
     }
 }
 
-impl Snapshot {
-    /// Finds a plugin of one kind by name.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownPlugin`] with near names, or with what stands in the way.
-    pub fn find(&self, kind: PluginKind, name: &str) -> Result<Arc<Plugin>, UnknownPlugin> {
-        let hint = match self.plugins.get(name) {
-            Some(plugin) if plugin.kind() == kind => return Ok(Arc::clone(plugin)),
-            Some(other) => Some(format!("`{}` is a {}", other.name(), other.kind())),
-            None => did_you_mean(name, self.of_kind(kind).map(|plugin| plugin.name().as_str())),
-        };
-        Err(UnknownPlugin { kind, name: name.to_owned(), hint })
-    }
-
-    /// Returns the plugins of one kind that serve, by name.
-    pub fn of_kind(&self, kind: PluginKind) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.plugins.values().filter(move |plugin| plugin.kind() == kind)
-    }
-
-    /// Puts a plugin among the others. Of two with one name the higher version serves; what came first is never
-    /// displaced by an equal.
-    fn publish(&mut self, plugin: Plugin) {
-        let plugin = Arc::new(plugin);
-        let refuse = |error: LoadError| {
-            Refused::new(plugin.source().clone(), Some(plugin.digest().clone()), &error)
-        };
-        if let Some(served) = self.plugins.get(plugin.name()) {
-            let (name, by) = (plugin.name().to_string(), served.source().to_string());
-            if served.digest() == plugin.digest() {
-                return;
-            }
-            if served.kind() != plugin.kind() {
-                let kind = match served.kind() {
-                    PluginKind::Pattern => "pattern",
-                    PluginKind::Validator => "validator",
-                };
-                self.refused.push(refuse(LoadError::NameTaken { name, kind, by }));
-                return;
-            }
-            match plugin.version().cmp_precedence(served.version()) {
-                std::cmp::Ordering::Equal => {
-                    let version = plugin.version().to_string();
-                    self.refused.push(refuse(LoadError::VersionTaken { name, version, by }));
-                    return;
-                }
-                std::cmp::Ordering::Less => {
-                    self.by_digest.insert(plugin.digest().clone(), Arc::clone(&plugin));
-                    self.shadowed.push(plugin);
-                    return;
-                }
-                std::cmp::Ordering::Greater => {}
-            }
-        }
-        self.by_digest.insert(plugin.digest().clone(), Arc::clone(&plugin));
-        if let Some(displaced) = self.plugins.insert(plugin.name().clone(), plugin) {
-            self.shadowed.push(displaced);
-        }
-    }
-}
-
-/// A file that was looked at, in the order in which it may serve.
-type Found = (Source, Result<Captured, LoadError>);
-
-/// Reads everything that could be a plugin. Blocks.
-fn collect(bundled: Vec<BundledPlugin>, directory: Option<&Path>, bytes_max: u64) -> Vec<Found> {
-    let mut found: Vec<Found> = bundled
-        .into_iter()
-        .map(|plugin| {
-            let bytes = match plugin.bytes {
-                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                Cow::Owned(bytes) => Bytes::from(bytes),
-            };
-            (Source::Bundled { name: plugin.name }, Ok(Captured::new(bytes)))
-        })
-        .collect();
-    if let Some(directory) = directory {
-        found.extend(files(directory, bytes_max));
-    }
-    found
-}
-
-fn files(directory: &Path, bytes_max: u64) -> Vec<Found> {
-    let refused = |error: CaptureError| {
-        vec![(Source::File { path: directory.to_owned() }, Err(LoadError::Capture(error)))]
+fn in_memory(plugin: BundledPlugin) -> (String, Bytes) {
+    let bytes = match plugin.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    let metadata = match std::fs::metadata(directory) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return vec![],
-        Err(error) => return refused(CaptureError::Io(error)),
-    };
-    // Who can put files here can have code run, if only in the sandbox.
-    if let Err(error) = check_owner(&metadata) {
-        return refused(error);
-    }
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => return refused(CaptureError::Io(error)),
-    };
-    let mut paths: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| is_candidate(path)).collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let captured = capture(&path, bytes_max).map_err(LoadError::Capture);
-            (Source::File { path }, captured)
-        })
-        .collect()
-}
-
-/// Whether a file's name says that somebody wants it to be a plugin.
-fn is_candidate(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    !hidden && matches!(extension, Some("wasm" | "cwasm"))
-}
-
-/// Loads what was found, several at a time, and publishes in the order in which it was found.
-async fn load_all(host: &Arc<Host>, found: Vec<Found>) -> Snapshot {
-    let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
-    let mut loading = JoinSet::new();
-    let several = Arc::new(tokio::sync::Semaphore::new(
-        usize::try_from(host.limits.calls_max).unwrap_or(1).max(1),
-    ));
-    let mut results: Vec<(usize, Result<Plugin, Refused>)> = Vec::with_capacity(found.len());
-    for (place, (source, captured)) in found.into_iter().enumerate() {
-        let captured = match captured {
-            Ok(captured) => captured,
-            Err(error) => {
-                results.push((place, Err(Refused::new(source, None, &error))));
-                continue;
-            }
-        };
-        let (loader, several) = (Arc::clone(host), Arc::clone(&several));
-        let task = async move {
-            let _permit = several.acquire().await;
-            let (from, digest) = (source.clone(), captured.digest.clone());
-            let loaded = loader
-                .load(source, captured)
-                .await
-                .map_err(|error| Refused::new(from, Some(digest), &error));
-            (place, loaded)
-        };
-        loading.spawn_on(task, host.runtime.threads());
-    }
-    while let Some(done) = loading.join_next().await {
-        match done {
-            Ok(done) => results.push(done),
-            Err(error) => warn!(%error, "loading a plugin broke down"),
-        }
-    }
-    results.sort_by_key(|(place, _)| *place);
-    for (_, result) in results {
-        match result {
-            Ok(plugin) => snapshot.publish(plugin),
-            Err(refused) => snapshot.refused.push(refused),
-        }
-    }
-    snapshot
+    (plugin.name, bytes)
 }

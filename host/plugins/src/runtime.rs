@@ -1,20 +1,24 @@
 //! The engine that runs plugins, the clock that interrupts them, and the threads that they run on. One per process.
 
+mod ticker;
+
+use std::fs::File;
 use std::hash::{Hash, Hasher};
+use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tracing::{info, warn};
+use tracing::warn;
 use wasmparser::WasmFeatures;
 use wasmtime::component::Component;
-use wasmtime::{
-    Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
-};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
 use crate::limits::Limits;
+
+use ticker::Ticker;
+
+pub(crate) use ticker::Ticking;
 
 /// How often running guests are asked to look at their deadline. Short enough for a deadline of 250 ms, long enough to
 /// cost nothing.
@@ -79,7 +83,8 @@ impl Runtime {
             .worker_threads(usize::try_from(limits.calls_max).unwrap_or(usize::MAX) + 1)
             .max_blocking_threads(DISK_THREADS_MAX)
             .thread_name("caelum-guest")
-            .enable_time()
+            // Timers for deadlines, and the pipes of compiler processes.
+            .enable_all()
             .build()
             .map_err(RuntimeError::Threads)?;
         let ticker = Ticker::start(&engine).map_err(RuntimeError::Threads)?;
@@ -106,7 +111,7 @@ impl Runtime {
         self.threads.as_ref().expect("they are taken only when the runtime is dropped").handle()
     }
 
-    /// Loads what this engine has compiled and the cache has kept. The file must not change while the answer lives.
+    /// Loads what this program's engine has compiled.
     ///
     /// # Errors
     ///
@@ -119,12 +124,15 @@ impl Runtime {
         &self,
         trusted: &TrustedArtifact<'_>,
     ) -> wasmtime::Result<Component> {
-        // SAFETY: the file was written by this program's own engine: a `TrustedArtifact` is made by the cache alone,
-        // after it has checked that the directory is private to this user (mode 0700, owned by us), that the file is
-        // a regular file of ours, and that its bytes have the SHA-256 that the cache wrote down when it made it. Files
-        // of the cache are never written in place: they are created under another name and renamed, so that the
-        // bytes that are mapped here cannot change.
-        unsafe { Component::deserialize_file(&self.engine, trusted.path) }
+        // By its descriptor: whoever exchanges the name in between exchanges nothing that is loaded.
+        let path = format!("/proc/self/fd/{}", trusted.0.as_raw_fd());
+        // SAFETY: the file was written by this program's own compiler. A `TrustedArtifact` is made in two places: by
+        // the cache, after it has checked that the directory is private to this user (mode 0700, owned by us), that
+        // the file is a regular file of ours, and that its bytes have the SHA-256 that the cache wrote down when it
+        // was made; and of what a compiler process of ours has just written to a file without a name, which was
+        // sealed against every change. Files of the cache are never written in place: they are created under another
+        // name and renamed, so that the bytes that are mapped here cannot change.
+        unsafe { Component::deserialize_file(&self.engine, Path::new(&path)) }
     }
 }
 
@@ -137,28 +145,43 @@ impl Drop for Runtime {
     }
 }
 
-/// A compiled plugin whose origin has been checked. Only `cache.rs` makes one.
-pub(crate) struct TrustedArtifact<'a> {
-    pub(crate) path: &'a Path,
+/// A compiled plugin whose origin has been checked. Made in `cache.rs`, of a file of the cache, and in `host.rs`, of a
+/// compiler's sealed output.
+pub(crate) struct TrustedArtifact<'a>(pub(crate) &'a File);
+
+/// Builds the engine of a compiler process: the same code as the server's engine makes, and no memory for instances.
+///
+/// # Errors
+///
+/// A text, when it would make code that the server's engine cannot run.
+pub(crate) fn compiler_engine(expected: &str) -> Result<Engine, String> {
+    let engine = build(InstanceAllocationStrategy::OnDemand).map_err(|error| chain(&error))?;
+    let found = compatibility(&engine);
+    if found == expected {
+        Ok(engine)
+    } else {
+        Err(format!("it makes code of the kind {found}, and the server runs {expected}"))
+    }
+}
+
+fn build(strategy: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .wasm_features(WasmFeatures::all().difference(FEATURES), false)
+        .wasm_features(FEATURES, true)
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        // The bits of a NaN would differ between processors, and with them a verdict.
+        .cranelift_nan_canonicalization(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(CALL_STACK_BYTES)
+        .shared_memory(false)
+        .allocation_strategy(strategy);
+    Engine::new(&config)
 }
 
 fn engine(limits: &Limits, allocator: Allocator) -> Result<Engine, RuntimeError> {
-    let build = |strategy: InstanceAllocationStrategy| {
-        let mut config = Config::new();
-        config
-            .strategy(Strategy::Cranelift)
-            .wasm_features(WasmFeatures::all().difference(FEATURES), false)
-            .wasm_features(FEATURES, true)
-            .epoch_interruption(true)
-            .consume_fuel(false)
-            // The bits of a NaN would differ between processors, and with them a verdict.
-            .cranelift_nan_canonicalization(true)
-            .max_wasm_stack(WASM_STACK_BYTES)
-            .async_stack_size(CALL_STACK_BYTES)
-            .shared_memory(false)
-            .allocation_strategy(strategy);
-        Engine::new(&config)
-    };
     if allocator == Allocator::Pooling {
         match build(InstanceAllocationStrategy::Pooling(pool(limits))) {
             Ok(engine) => return Ok(engine),
@@ -215,95 +238,6 @@ pub(crate) fn chain(error: &wasmtime::Error) -> String {
     format!("{error:#}").replace('\n', " ")
 }
 
-/// Advances the engine's epoch every [`TICK`] while calls are running, on a thread of its own: a guest that computes
-/// looks at its deadline each time. When no call runs, the thread sleeps and nothing wakes up.
-struct Ticker {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Shared {
-    state: Mutex<TickerState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct TickerState {
-    calls: usize,
-    stop: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, TickerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps the clock going; returned by [`Runtime::ticking`].
-pub(crate) struct Ticking(Arc<Shared>);
-
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        self.0.lock().calls -= 1;
-    }
-}
-
-impl Ticker {
-    fn start(engine: &Engine) -> std::io::Result<Self> {
-        let shared =
-            Arc::new(Shared { state: Mutex::new(TickerState::default()), changed: Condvar::new() });
-        let weak = engine.weak();
-        let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("caelum-ticker".to_owned())
-            .spawn(move || tick(&theirs, &weak))?;
-        Ok(Ticker { shared, thread: Some(thread) })
-    }
-
-    fn ticking(&self) -> Ticking {
-        let mut state = self.shared.lock();
-        state.calls += 1;
-        if state.calls == 1 {
-            self.shared.changed.notify_one();
-        }
-        Ticking(Arc::clone(&self.shared))
-    }
-}
-
-fn tick(shared: &Shared, engine: &EngineWeak) {
-    let mut state = shared.lock();
-    loop {
-        if state.stop {
-            return;
-        }
-        if state.calls == 0 {
-            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        }
-        let (after, waited) =
-            shared.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
-        state = after;
-        if waited.timed_out() {
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
-            }
-        }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.shared.lock().stop = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            info!("the clock of the plugin engine had stopped before its engine");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,13 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_stands_still_while_nothing_runs() {
-        let runtime = Runtime::new(&Limits::default(), Allocator::OnDemand).expect("starts");
+    fn a_compiler_process_makes_what_every_allocator_can_run() {
+        for allocator in [Allocator::OnDemand, Allocator::Pooling] {
+            let runtime = Runtime::new(&Limits::default(), allocator).expect("starts");
 
-        drop(runtime.ticking());
-
-        let state = runtime.ticker.shared.lock();
-        assert_eq!(state.calls, 0);
+            assert!(compiler_engine(runtime.compatibility()).is_ok(), "{allocator:?}");
+        }
+        let Err(told) = compiler_engine("0123456789abcdef") else { panic!("another kind") };
+        assert!(told.ends_with("and the server runs 0123456789abcdef"), "{told}");
     }
 
     #[test]

@@ -133,7 +133,11 @@ fn attempt(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, CaptureError>
     Ok(still.then_some(bytes))
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64, u64, i64, i64, i64, i64) {
+/// What tells a file from what it was: device, number, length, and both times of change.
+pub(crate) type Identity = (u64, u64, u64, i64, i64, i64, i64);
+
+/// Returns what tells a file from what it was.
+pub(crate) fn identity(metadata: &Metadata) -> Identity {
     (
         metadata.dev(),
         metadata.ino(),

@@ -1,9 +1,7 @@
-//! The second stage: is it WebAssembly at all, and of which form? A core module that carries its component type becomes
-//! a component here.
+//! The second stage: is it WebAssembly at all, and of which form? A core module that carries its component type can be
+//! made a component.
 
-use bytes::Bytes;
 use wasmparser::{Parser, Payload};
-use wit_component::ComponentEncoder;
 
 use crate::text;
 
@@ -82,8 +80,17 @@ impl HeaderError {
     }
 }
 
-/// Returns the component that the bytes are, or that they become.
-pub(crate) fn component(bytes: &Bytes) -> Result<Bytes, HeaderError> {
+/// What WebAssembly the bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A component.
+    Component,
+    /// A core module that carries its component type, and can be made a component.
+    TypedModule,
+}
+
+/// Finds out what the bytes are.
+pub(crate) fn form(bytes: &[u8]) -> Result<Form, HeaderError> {
     if bytes.is_empty() {
         return Err(HeaderError::Empty);
     }
@@ -94,8 +101,8 @@ pub(crate) fn component(bytes: &Bytes) -> Result<Bytes, HeaderError> {
         return Err(HeaderError::CutOff { bytes: bytes.len() });
     }
     match &bytes[4..HEADER_BYTES] {
-        version if version == COMPONENT => Ok(bytes.clone()),
-        version if version == CORE_MODULE => encode(bytes),
+        version if version == COMPONENT => Ok(Form::Component),
+        version if version == CORE_MODULE => typed_module(bytes),
         version => Err(HeaderError::Version { version: hex(version) }),
     }
 }
@@ -120,7 +127,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
-fn encode(module: &Bytes) -> Result<Bytes, HeaderError> {
+fn typed_module(module: &[u8]) -> Result<Form, HeaderError> {
     let mut typed = false;
     for payload in Parser::new(0).parse_all(module) {
         match payload {
@@ -133,18 +140,7 @@ fn encode(module: &Bytes) -> Result<Bytes, HeaderError> {
             }
         }
     }
-    if !typed {
-        return Err(HeaderError::CoreModule);
-    }
-    // The encoder is made for the output of compilers, not for hostile modules: a panic of it is a refusal.
-    let encoded = std::panic::catch_unwind(|| {
-        ComponentEncoder::default().validate(true).module(module)?.encode()
-    });
-    match encoded {
-        Ok(Ok(component)) => Ok(component.into()),
-        Ok(Err(error)) => Err(HeaderError::Encode { message: text::line(&format!("{error:#}")) }),
-        Err(_) => Err(HeaderError::Encode { message: "the encoder broke down".to_owned() }),
-    }
+    if typed { Ok(Form::TypedModule) } else { Err(HeaderError::CoreModule) }
 }
 
 #[cfg(test)]
@@ -152,7 +148,7 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &'static [u8]) -> HeaderError {
-        component(&Bytes::from_static(bytes)).expect_err("must be refused")
+        form(bytes).expect_err("must be refused")
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) fn quick() -> Limits {
         call_deadline: Duration::from_millis(200),
         instantiate_deadline: Duration::from_millis(200),
         describe_deadline: Duration::from_millis(200),
+        // Most tests misbehave on purpose, again and again.
+        strikes_max: 1_000,
         ..Limits::default()
     }
 }
