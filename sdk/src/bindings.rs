@@ -4,7 +4,7 @@
 /// The world `improvement-pattern`, and the interfaces that both worlds share.
 pub mod pattern {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "improvement-pattern",
         pub_export_macro: true,
         export_macro_name: "export_pattern_bindings",
@@ -16,7 +16,7 @@ pub mod pattern {
 /// The world `step-validator`.
 pub mod validator {
     wit_bindgen::generate!({
-        path: "../wit",
+        path: "wit",
         world: "step-validator",
         pub_export_macro: true,
         export_macro_name: "export_validator_bindings",

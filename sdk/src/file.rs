@@ -1,8 +1,11 @@
 //! Files as they were read: the hash that binds an edit to them, and the lines that findings point to.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
 use crate::edit::Edit;
+use crate::finding::Location;
 use crate::target::{Target, TargetError, TargetErrorCode};
 
 /// Returns the SHA-256 of bytes as 64 lower-case hexadecimal digits.
@@ -34,6 +37,26 @@ impl FileRef {
     pub fn read(target: &dyn Target, path: &str) -> Result<Self, TargetError> {
         let bytes = target.read_all(path)?;
         Ok(Self { path: path.to_owned(), sha256: sha256_hex(&bytes) })
+    }
+}
+
+/// One line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Which one, counted from 1.
+    pub number: u32,
+    /// Its bytes in the file, without the line end.
+    pub range: Range<usize>,
+    /// Its text, without the line end.
+    pub text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Returns the spaces and tabs that the line begins with.
+    #[must_use]
+    pub fn indentation(&self) -> &'a str {
+        let end = self.text.find(|letter| letter != ' ' && letter != '\t');
+        &self.text[..end.unwrap_or(self.text.len())]
     }
 }
 
@@ -121,7 +144,7 @@ impl SourceFile {
     /// Returns the bytes at which a line begins and at which its text ends (before the line end), or `None` when there
     /// are fewer lines. Lines are counted from 1.
     #[must_use]
-    pub fn line_range(&self, line: u32) -> Option<std::ops::Range<usize>> {
+    pub fn line_range(&self, line: u32) -> Option<Range<usize>> {
         let index = usize::try_from(line).ok()?.checked_sub(1)?;
         let start = *self.line_starts.get(index)?;
         let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
@@ -135,6 +158,59 @@ impl SourceFile {
         let index = usize::try_from(line).ok()?;
         self.line_starts.get(index.checked_sub(1)?)?;
         Some(self.line_starts.get(index).copied().unwrap_or(self.text.len()))
+    }
+
+    /// Returns the lines of the file, without a last one that is empty because the file ends with a line end.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        (1_u32..).map_while(|number| {
+            let range = self.line_range(number)?;
+            let after_the_end = range.start == self.text.len() && number > 1;
+            let text = &self.text[range.clone()];
+            (!after_the_end).then_some(Line { number, range, text })
+        })
+    }
+
+    /// Returns the place of bytes of the file, as findings name it: lines and columns, the end not included. Takes
+    /// bytes beyond the end as the end.
+    #[must_use]
+    pub fn location(&self, range: Range<usize>) -> Location {
+        let (line, column) = self.position(range.start);
+        let (end_line, end_column) = self.position(range.end.max(range.start));
+        Location::lines(self.path(), line, end_line).columns(column, end_column)
+    }
+
+    /// Returns text whose line ends are those of the file, for insertions that are written with `\n`.
+    #[must_use]
+    pub fn in_line_ends(&self, text: &str) -> String {
+        text.replace("\r\n", "\n").replace('\n', self.line_end())
+    }
+
+    /// Begins an edit that inserts whole lines after a line, in the file's own line ends. Lines are counted from 1; 0
+    /// inserts before the first. A last line without a line end gets one first.
+    ///
+    /// `None` when the file has fewer lines.
+    ///
+    /// ```
+    /// use caelum_sdk::SourceFile;
+    /// let file = SourceFile::new("compose.yml", "services:\r\n  db: {}");
+    /// let edit = file.insert_lines(2, "  cache: {}").expect("there is a second line");
+    /// # let target = caelum_sdk::testing::FakeTarget::new().file("compose.yml", file.text());
+    /// # let mut plan = caelum_sdk::Plan::new("x");
+    /// # plan.edit(edit);
+    /// # let after = target.apply(&plan).expect("applied");
+    /// assert_eq!(after.text("compose.yml"), "services:\r\n  db: {}\r\n  cache: {}\r\n");
+    /// ```
+    #[must_use]
+    pub fn insert_lines(&self, after: u32, text: &str) -> Option<Edit> {
+        let at = if after == 0 { 0 } else { self.after_line(after)? };
+        let mut inserted = self.in_line_ends(text);
+        if !inserted.is_empty() && !inserted.ends_with('\n') {
+            inserted.push_str(self.line_end());
+        }
+        if at > 0 && !self.text[..at].ends_with('\n') {
+            inserted.insert_str(0, self.line_end());
+        }
+        Some(self.edit().insert(at, inserted))
     }
 
     /// Returns the line end that the file uses: `"\r\n"` when its first line ends so, otherwise `"\n"`. Inserted lines
@@ -170,6 +246,50 @@ mod tests {
         assert_eq!(file.position(9), (2, 4));
         assert_eq!(file.position(8), (2, 3));
         assert_eq!(file.position(999), (4, 5));
+    }
+
+    #[test]
+    fn lines_come_with_their_places() {
+        let file = SourceFile::new("a", "one\r\n\ttwo\n\n  end\n");
+
+        let lines: Vec<_> =
+            file.lines().map(|line| (line.number, line.range.clone(), line.text)).collect();
+
+        assert_eq!(
+            lines,
+            [(1, 0..3, "one"), (2, 5..9, "\ttwo"), (3, 10..10, ""), (4, 11..16, "  end")]
+        );
+        let indentations: Vec<_> = file.lines().map(|line| line.indentation()).collect();
+        assert_eq!(indentations, ["", "\t", "", "  "]);
+        assert_eq!(SourceFile::new("a", "").lines().count(), 1);
+        assert_eq!(SourceFile::new("a", "x").lines().count(), 1);
+    }
+
+    #[test]
+    fn places_of_bytes_are_lines_and_columns() {
+        let file = SourceFile::new("a", "eins\nzwölf\n");
+
+        let location = file.location(5..9);
+
+        assert_eq!((location.line, location.column), (Some(2), Some(1)));
+        assert_eq!((location.end_line, location.end_column), (Some(2), Some(4)));
+    }
+
+    #[test]
+    fn whole_lines_are_inserted_anywhere_in_the_files_own_line_ends() {
+        let file = SourceFile::new("a", "one\r\ntwo");
+        let inserted = |after| {
+            let edit = file.insert_lines(after, "new\nlines").expect("a line");
+            let crate::Change::Replace { ranges, .. } = edit.change else {
+                panic!("a replacement")
+            };
+            (ranges[0].range.start, ranges[0].text.clone())
+        };
+
+        assert_eq!(inserted(0), (0, "new\r\nlines\r\n".to_owned()));
+        assert_eq!(inserted(1), (5, "new\r\nlines\r\n".to_owned()));
+        assert_eq!(inserted(2), (8, "\r\nnew\r\nlines\r\n".to_owned()));
+        assert_eq!(file.insert_lines(3, "x"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::file::SourceFile;
 use crate::fingerprint::fingerprint;
 
 /// Facts beyond the fields of a record, by name. A plugin puts its own id and a `/` before the name.
@@ -128,6 +129,12 @@ impl Finding {
     #[must_use]
     pub fn at_line(self, path: impl Into<String>, line: u32) -> Self {
         self.at_location(Location::line(path, line))
+    }
+
+    /// Says where: bytes of a file, as [`SourceFile::location`](crate::SourceFile::location) counts them.
+    #[must_use]
+    pub fn at_range(self, file: &SourceFile, range: std::ops::Range<usize>) -> Self {
+        self.at_location(file.location(range))
     }
 
     /// Says where it is.

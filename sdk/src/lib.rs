@@ -62,7 +62,7 @@ pub use context::{Context, PortClaim, PreviousApplication, PreviousFile};
 pub use edit::{Change, Content, Edit, Ownership, Replacement, Risk};
 pub use error::{ParameterProblem, PluginError};
 pub use evidence::{Decision, Evidence, Outcome, Output, Probe, Review};
-pub use file::{FileRef, SourceFile, sha256_hex};
+pub use file::{FileRef, Line, SourceFile, sha256_hex};
 pub use finding::{Extensions, Finding, Location, Severity};
 pub use glob::{Glob, GlobError};
 pub use parameters::{NoParameters, parse_parameters};

@@ -47,6 +47,11 @@ use crate::target::Target;
 ///
 /// caelum_sdk::export_pattern!(Licensed);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no pattern",
+    label = "this is exported as a pattern",
+    note = "implement `caelum_sdk::Pattern` for it, or export it with `export_validator!` when it is a validator"
+)]
 pub trait Pattern {
     /// What can be set. Derive `serde::Deserialize`, `serde::Serialize` (for the defaults in the schema) and
     /// `schemars::JsonSchema`, with `#[serde(deny_unknown_fields, default)]` on the struct and a doc comment on each

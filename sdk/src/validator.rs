@@ -23,6 +23,11 @@ pub enum Phase {
 ///
 /// Evidence that is missing, cut off or about something else is never a pass: that is
 /// [`Verdict::inconclusive`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no validator",
+    label = "this is exported as a validator",
+    note = "implement `caelum_sdk::Validator` for it, or export it with `export_pattern!` when it is a pattern"
+)]
 pub trait Validator {
     /// What can be set. Derive `serde::Deserialize`, `serde::Serialize` (for the defaults in the schema) and
     /// `schemars::JsonSchema`, with `#[serde(deny_unknown_fields, default)]` on the struct and a doc comment on each

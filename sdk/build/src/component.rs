@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::manifest::Package;
 
 /// The custom section in which a plugin names itself.
-const SECTION: &str = "caelum:plugin";
+pub(crate) const SECTION: &str = "caelum:plugin";
 
 /// What a plugin says of itself inside its file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,31 +55,36 @@ fn not_a_plugin(package: &Package, reason: String) -> BuildError {
 /// # Errors
 /// A text that says what is missing or malformed, with a hint.
 pub fn read_identity(bytes: &[u8]) -> Result<Identity, String> {
-    let mut found = Vec::new();
+    let mut found: Vec<Identity> = Vec::new();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| format!("it is not WebAssembly: {error}"))?;
         if let Payload::CustomSection(section) = payload
             && section.name() == SECTION
         {
-            found.push(section.data().to_vec());
+            let identity = serde_json::from_slice(section.data())
+                .map_err(|error| format!("its `{SECTION}` section is malformed: {error}"))?;
+            // What was packed says it twice: inside, where the compiler wrote it, and outside.
+            if !found.contains(&identity) {
+                found.push(identity);
+            }
         }
     }
     match found.as_slice() {
-        [one] => serde_json::from_slice(one)
-            .map_err(|error| format!("its `{SECTION}` section is malformed: {error}")),
+        [one] => Ok(one.clone()),
         [] => Err(format!(
             "it has no `{SECTION}` section\nhint: end the crate's `lib.rs` with `caelum_sdk::export_pattern!(Type);` or \
              `caelum_sdk::export_validator!(Type);`"
         )),
         _ => Err(format!(
-            "it has {} `{SECTION}` sections: a file holds one plugin, export one type",
+            "it has {} `{SECTION}` sections that differ: a file holds one plugin, export one type",
             found.len()
         )),
     }
 }
 
 /// Returns the SHA-256 of bytes in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
@@ -122,7 +127,10 @@ mod tests {
         let reason = |bytes: &[u8]| read_identity(bytes).expect_err("refused");
 
         assert!(reason(&module(&[])).contains("hint: end the crate's `lib.rs`"));
-        assert!(reason(&module(&["{}", "{}"])).contains("2 `caelum:plugin` sections"));
+        let [a, b] = ["a", "b"]
+            .map(|id| format!(r#"{{"id":"{id}","version":"1.0.0","world":"step-validator"}}"#));
+        assert!(reason(&module(&[&a, &b])).contains("2 `caelum:plugin` sections that differ"));
+        assert!(read_identity(&module(&[&a, &a])).is_ok());
         assert!(reason(&module(&["{}"])).contains("malformed: missing field `id`"));
         assert!(reason(b"hello").contains("not WebAssembly"));
     }

@@ -65,6 +65,34 @@ pub enum BuildError {
         /// What is missing, with a hint.
         reason: String,
     },
+    /// A directory holds no plugin.
+    #[error(
+        "`{directory}` is no plugin's project: expected a `Cargo.toml` or a `caelum-plugin.toml`\nhint: `caelum-workflow plugin new NAME` makes one"
+    )]
+    NoProject {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A toolchain is not there and could not be installed.
+    #[error("{tool} cannot be had: {reason}")]
+    Toolchain {
+        /// What it is called.
+        tool: &'static str,
+        /// Why not, with a hint.
+        reason: String,
+    },
+    /// A tool refused a project.
+    #[error("{tool} could not build `{directory}` ({status}){output}")]
+    Tool {
+        /// What it is called.
+        tool: String,
+        /// The project.
+        directory: PathBuf,
+        /// How it ended.
+        status: String,
+        /// A line end and what it said; empty when that was shown already.
+        output: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} `{path}`")]
     File {

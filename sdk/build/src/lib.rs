@@ -1,4 +1,5 @@
-//! Builds a Caelum plugin crate into a WebAssembly component with whatever toolchain the machine has.
+//! Builds Caelum plugins into WebAssembly components with whatever toolchain the machine has, and writes into
+//! components what they are ([`pack`](fn@pack)).
 //!
 //! [`build`] finds the way by itself: a Rust toolchain with the target `wasm32-wasip2` or `wasm32-unknown-unknown`, or
 //! one that can build the standard library from its source (Debian's `rustc-web`, `cargo-web` and `rust-web-src`, or
@@ -14,15 +15,19 @@ mod cargo;
 mod component;
 mod error;
 mod manifest;
+mod pack;
+mod project;
 mod search;
 mod sources;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
 
-pub use component::{Identity, read_identity};
+pub use component::{Identity, read_identity, sha256};
 pub use error::BuildError;
 pub use manifest::Package;
+pub use pack::{Described, PackError, SECTION_BYTES_MAX, encode, pack};
+pub use project::{Language, Project, Unpacked};
 pub use toolchain::{Method, NoToolchain, Toolchain};
 
 use cache::Cache;

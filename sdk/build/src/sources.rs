@@ -108,10 +108,10 @@ fn collect(
         let file_name = file_name.to_string_lossy();
         let path = entry.path();
         let below = format!("{name}/{file_name}");
-        if file_name.starts_with('.') {
+        if file_name.starts_with('.') || (kind.is_symlink() && leads_up(&path, directory)) {
             continue;
         }
-        if kind.is_dir() {
+        if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
             let ignored = is_package && IGNORED.contains(&file_name.as_ref());
             let another_package = path.join("Cargo.toml").is_file();
             if !ignored && !another_package {
@@ -122,6 +122,16 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Answers whether a link leads to a directory that it lies in, where following it would never end.
+fn leads_up(link: &Path, directory: &Path) -> bool {
+    match (link.canonicalize(), directory.canonicalize()) {
+        (Ok(to), Ok(directory)) => directory.starts_with(to),
+        // It leads nowhere: no build reads it.
+        (Err(_), _) => true,
+        (Ok(_), Err(_)) => false,
+    }
 }
 
 /// Returns the part of `Cargo.lock` that concerns a package: all that it reaches, sorted. Empty without a lock file.
@@ -277,6 +287,23 @@ mod tests {
 
             assert_eq!(key_of(root.path()) != base, matters, "{path}: {text}");
         }
+    }
+
+    #[test]
+    fn directories_behind_links_count_and_links_that_lead_up_are_not_followed() {
+        let root = sample();
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(to, root.path().join(at)).expect("linked");
+        };
+        write(root.path(), "contract/a.wit", "package a:b;");
+        link("../../contract", "p/src/contract");
+        link("..", "p/src/up");
+        link("nowhere", "p/src/dangling");
+        let before = key_of(root.path());
+
+        write(root.path(), "contract/a.wit", "package c:d;");
+
+        assert_ne!(key_of(root.path()), before);
     }
 
     #[test]

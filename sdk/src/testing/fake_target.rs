@@ -166,6 +166,19 @@ impl FakeTarget {
     }
 }
 
+/// Makes a tree from pairs of a path and what the file holds.
+///
+/// ```
+/// use caelum_sdk::{Target, testing::FakeTarget};
+/// let target = FakeTarget::from_iter([("a.yml", "one"), ("src/b.rs", "fn main() {}")]);
+/// assert_eq!(target.entries("").expect("listed").len(), 2);
+/// ```
+impl<P: Into<String>, C: Into<Vec<u8>>> FromIterator<(P, C)> for FakeTarget {
+    fn from_iter<I: IntoIterator<Item = (P, C)>>(files: I) -> Self {
+        files.into_iter().fold(Self::new(), |target, (path, content)| target.file(path, content))
+    }
+}
+
 impl Target for FakeTarget {
     fn entries(&self, path: &str) -> Result<Vec<Entry>, TargetError> {
         let fail = |code| TargetError::new(path, code);
