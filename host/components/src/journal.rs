@@ -98,6 +98,11 @@ impl Journal {
         Ok(Journal { folder, hook: OnceLock::new() })
     }
 
+    /// Returns where it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Announces a step. Fails only in tests.
     pub(crate) fn step(&self, step: &str) -> io::Result<()> {
         self.hook.get().map_or(Ok(()), |hook| hook(step))

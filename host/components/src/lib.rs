@@ -13,6 +13,7 @@
 //! symbolic link is ever followed.
 
 pub mod apply;
+mod backup;
 mod content;
 pub mod diff;
 pub mod drift;

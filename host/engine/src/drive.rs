@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{Review, WorkReport};
@@ -23,6 +24,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use crate::engine::Inner;
 use crate::error::{EngineError, Mistake};
+use crate::meters::{self, Tally};
 use crate::panics::caught;
 use crate::perform::{broke_down, perform};
 use crate::request::Snapshot;
@@ -68,6 +70,8 @@ struct Round {
     answers: Vec<Answer>,
     /// Reports to take again when it cannot be stored.
     reports: Vec<Message>,
+    /// How long decisive reviews were waited for.
+    review_waits: Vec<Duration>,
 }
 
 type Answer = oneshot::Sender<Result<Snapshot, EngineError>>;
@@ -105,6 +109,8 @@ pub(crate) struct Driver {
     in_line: Option<InLine>,
     /// Counts the execution among the open ones until it has ended.
     counted: Option<Counted>,
+    /// When it could last go on after it could not: nobody was slow before that.
+    free_since: Timestamp,
 }
 
 impl Driver {
@@ -116,6 +122,7 @@ impl Driver {
         counted: Option<Counted>,
     ) -> Self {
         let (sender, mailbox) = mailbox;
+        let free_since = inner.clock.now();
         Driver {
             inner,
             execution,
@@ -128,6 +135,7 @@ impl Driver {
             place: None,
             in_line: None,
             counted,
+            free_since,
         }
     }
 
@@ -172,9 +180,17 @@ impl Driver {
                 place = arrived(&mut self.in_line) => {
                     self.in_line = None;
                     self.place = place.ok();
+                    self.free_since = self.inner.clock.now();
                 }
-                () = until(wake_at, &self.inner) => {}
+                () = until(wake_at, &self.inner) => self.woken(wake_at.filter(|_| turned.is_some())),
             }
+        }
+    }
+
+    /// Counts how late a timer was.
+    fn woken(&self, wanted: Option<Timestamp>) {
+        if let Some(wanted) = wanted {
+            self.inner.meters.woken(self.inner.clock.now().since(wanted));
         }
     }
 
@@ -195,12 +211,16 @@ impl Driver {
         }
         let id = self.execution.id().clone();
         if !round.events.is_empty() {
+            let tally = Tally::of(&self.execution, &round.events);
             let stored = match Append::of(&mut self.execution, round.expected, round.events) {
                 Ok(append) => self.inner.store.append(append).await,
                 Err(failed) => Err(failed),
             };
-            if let Err(error) = stored {
-                warn!(execution = %id, %error, "failed to store what ended while the engine stopped");
+            match stored {
+                Ok(()) => self.inner.count(&self.execution, &tally),
+                Err(error) => {
+                    warn!(execution = %id, %error, "failed to store what ended while the engine stopped");
+                }
             }
         }
         debug!(execution = %id, "left as it is on disk");
@@ -332,11 +352,20 @@ impl Driver {
                 }
             }
             Message::Asked(ask, answer) => {
+                let review = meters::review_began(&self.execution, &ask);
+                let resumes = matches!(ask, Ask::Control(Control::Resume, ..));
                 match asked(&self.execution, ask, self.inner.clock.now()) {
                     Ok(bodies) => {
                         let all = bodies.into_iter().all(|body| self.record(round, body));
                         if all {
                             round.answers.push(answer);
+                            let now = self.inner.clock.now();
+                            round.review_waits.extend(review.and_then(|review| {
+                                meters::review_wait(&self.execution, review, now)
+                            }));
+                            if resumes {
+                                self.free_since = now;
+                            }
                         } else {
                             let why = "what was accepted does not fit the state it was made for";
                             let failed = EngineError::internal("nothing was changed", why);
@@ -396,11 +425,16 @@ impl Driver {
     async fn store(&mut self, round: &mut Round) -> Result<bool, Stuck> {
         let events = std::mem::take(&mut round.events);
         let then = round.expected + events.len() as u64;
+        let mut tally = Tally::of(&self.execution, &events);
+        tally.waited(round.review_waits.drain(..));
         let stored = match Append::of(&mut self.execution, round.expected, events) {
             Ok(append) => self.inner.store.append(append).await,
             Err(failed) => Err(failed),
         };
-        let Err(failed) = stored else { return Ok(true) };
+        let Err(failed) = stored else {
+            self.inner.count(&self.execution, &tally);
+            return Ok(true);
+        };
         let id = self.execution.id().clone();
         // The caller can mend what they sent; nobody can mend what a machine sent or what we decided.
         let mended = failed.is_transient()
@@ -421,6 +455,7 @@ impl Driver {
         self.reload(round).await?;
         if self.execution.head().events == then {
             // It is on disk all the same: only the answer was lost.
+            self.inner.count(&self.execution, &tally);
             return Ok(true);
         }
         for answer in round.answers.drain(..) {
@@ -540,6 +575,7 @@ impl Driver {
         let Some(sender) = self.sender.clone() else { return };
         let token = self.inner.stop.child_token();
         self.under_way.insert(effect, token.clone());
+        self.count_overhead(effect);
         let inner = Arc::clone(&self.inner);
         let execution = Arc::clone(&self.published.borrow().execution);
         debug!(execution = %execution.id(), ?effect, "effect begins");
@@ -566,6 +602,18 @@ impl Driver {
             }
             .instrument(span),
         );
+    }
+}
+
+impl Driver {
+    /// Counts how long the engine took from the end of what a step waited for until its work begins: for the first piece
+    /// of the first attempt, because what comes later waits for other things.
+    fn count_overhead(&self, effect: Effect) {
+        let Effect::Run { step, attempt: 1, target: 0, epoch: 1 } = effect else { return };
+        if let Some(free) = meters::free_since(&self.execution, step) {
+            let took = self.inner.clock.now().since(free.max(self.free_since));
+            self.inner.meters.handed_out(took);
+        }
     }
 }
 
@@ -624,6 +672,15 @@ async fn until(moment: Option<Timestamp>, inner: &Inner) {
 }
 
 impl Inner {
+    /// Counts what is stored now.
+    fn count(&self, execution: &Execution, tally: &Tally) {
+        self.meters.count(tally);
+        self.estimates.add(execution, tally);
+        if tally.has_end() {
+            self.retention.ended(&self.options.retention, self.clock.now());
+        }
+    }
+
     /// Returns the machines as the core sees them.
     pub(crate) fn machine_views(&self) -> Vec<MachineView> {
         self.fabric

@@ -20,6 +20,9 @@ use tracing::{info, warn};
 
 use crate::drive::Begin;
 use crate::error::EngineError;
+use crate::estimates::Estimates;
+use crate::meters::Meters;
+use crate::retention::{self, Retention, RetentionOptions};
 use crate::supervisor::{Changed, Supervisor};
 use crate::system_clock::SystemClock;
 
@@ -64,7 +67,8 @@ pub struct EngineOptions {
     pub tool_servers: BTreeMap<String, ToolServer>,
     /// How deep executions may start each other as children (default 8): a workflow that runs itself ends there.
     pub workflow_depth_max: u32,
-    /// How long one run may take when its step says nothing (default 5 min).
+    /// How long one run may take at least when its step says nothing (default 5 min): it may take four times what the
+    /// step's last runs took, and four times its estimate, when that is more.
     pub default_timeout: Duration,
     /// How long ended work may take to end after SIGTERM (default 5 s).
     pub grace: Duration,
@@ -73,9 +77,13 @@ pub struct EngineOptions {
     /// How long to wait before storing is tried again after it failed (default 1 s), so that a full disk is not asked
     /// all the time.
     pub store_retry: Duration,
-    /// Whether unfinished executions go on by themselves (default yes). Without it each goes on when something is asked
-    /// of it: for programs that only look and are gone in a moment.
+    /// What is kept of executions that have ended, and for how long.
+    pub retention: RetentionOptions,
+    /// Whether unfinished executions go on by themselves, and what has expired goes (default yes). Without it each goes on
+    /// when something is asked of it: for programs that only look and are gone in a moment.
     pub resume: bool,
+    /// Tells the time: the system's clock, or one that a test moves.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl EngineOptions {
@@ -107,7 +115,9 @@ impl EngineOptions {
             grace: Duration::from_secs(5),
             cancel_wait: Duration::from_secs(60),
             store_retry: Duration::from_secs(1),
+            retention: RetentionOptions::default(),
             resume: true,
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -122,6 +132,9 @@ pub(crate) struct Inner {
     pub(crate) fabric: Arc<dyn Fabric>,
     pub(crate) supervisor: Supervisor,
     pub(crate) changes: broadcast::Sender<Changed>,
+    pub(crate) meters: Meters,
+    pub(crate) estimates: Estimates,
+    pub(crate) retention: Retention,
     /// Places for executions with something under way.
     pub(crate) places: Arc<Semaphore>,
     /// Ends everything that the engine has started.
@@ -181,13 +194,16 @@ impl Engine {
             .map_err(|error| EngineError::internal("failed to open the plugins", error))?;
         let places = Arc::new(Semaphore::new(options.concurrent_executions_max.max(1)));
         let engine = Engine(Arc::new(Inner {
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&options.clock),
             store,
             plugins,
             components,
             fabric,
             supervisor: Supervisor::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
+            meters: Meters::default(),
+            estimates: Estimates::default(),
+            retention: Retention::default(),
             places,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -197,6 +213,7 @@ impl Engine {
         engine.settle_applications().await?;
         if engine.0.options.resume {
             engine.resume().await?;
+            engine.0.tasks.spawn(retention::keep(Arc::clone(&engine.0)));
         }
         Ok(engine)
     }
@@ -275,7 +292,7 @@ fn local_fabric(options: &EngineOptions) -> Result<Arc<dyn Fabric>, EngineError>
         policy,
         options.machines,
         options.labels.clone(),
-        Arc::new(SystemClock),
+        Arc::clone(&options.clock),
         options.port_claims.clone(),
     )
     .map_err(|error| EngineError::internal("failed to open the local machine", error))?

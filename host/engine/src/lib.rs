@@ -10,23 +10,29 @@
 //! | [`patterns`] | validating, applying and reverting patterns |
 //! | [`tasks`] | work for many machines without a workflow |
 //! | [`report`] | health, metrics and export |
+//! | [`meters`] | what is counted while it happens |
+//! | [`backup`], [`retention`] | copies, and what is kept |
 //!
 //! Behind them: `supervisor` (one task owns each running execution), `drive` (its loop), `perform` (runs an effect),
 //! `children` (runs another workflow as a step) and `gates` (collects evidence and has it judged). The engine knows nothing
 //! of MCP, HTTP or the command line.
 
+pub mod backup;
 mod children;
 mod drive;
 pub mod engine;
 pub mod error;
+mod estimates;
 pub mod executions;
 mod gates;
 mod idempotency;
+pub mod meters;
 mod panics;
 pub mod patterns;
 mod perform;
 pub mod report;
 pub mod request;
+pub mod retention;
 mod supervisor;
 mod system_clock;
 pub mod tasks;

@@ -1,7 +1,6 @@
 //! Performs one effect and tells the owner how it ended. Never fails: what cannot be done is an outcome.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use caelum_core::id::MachineId;
 use caelum_core::pattern::ApplicationStatus;
@@ -193,6 +192,7 @@ async fn hand_out(
     cancel: CancellationToken,
 ) -> TaskOutcome {
     let definition = &execution.definition().steps[delivery.step];
+    let run_timeout = inner.run_timeout(execution, delivery.step).await;
     let millis = |seconds: Option<u64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
     let spec = TaskSpec {
         version: 1,
@@ -200,24 +200,12 @@ async fn hand_out(
         epoch: delivery.epoch,
         attempt: delivery.attempt,
         work,
-        run_timeout_ms: run_timeout_ms(inner, definition),
+        run_timeout_ms: u64::try_from(run_timeout.as_millis()).unwrap_or(u64::MAX),
         queue_timeout_ms: millis(definition.queue_timeout_s),
         heartbeat_timeout_ms: millis(definition.heartbeat_timeout_s),
         grace_ms: u64::try_from(inner.options.grace.as_millis()).unwrap_or(u64::MAX),
     };
     inner.fabric.run(&delivery.machine, &spec, cancel).await
-}
-
-/// How long one run may take: what the step says, or the larger of the default and four times its estimate.
-fn run_timeout_ms(inner: &Inner, step: &caelum_core::workflow::Step) -> u64 {
-    let timeout = match (step.timeout_s, step.estimated_duration) {
-        (Some(seconds), _) => Duration::from_secs(seconds),
-        (None, Some(minutes)) => {
-            inner.options.default_timeout.max(Duration::from_secs(u64::from(minutes) * 60 * 4))
-        }
-        (None, None) => inner.options.default_timeout,
-    };
-    u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn render_command(

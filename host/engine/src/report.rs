@@ -106,6 +106,12 @@ impl Engine {
                 format!("compiled plugins cannot be kept: {problem}"),
             ));
         }
+        if let Some(problem) = inner.retention.problem() {
+            reasons.push((
+                HealthStatus::Degraded,
+                format!("what has expired could not be taken away: {problem}"),
+            ));
+        }
         let machines = inner.fabric.machines();
         for machine in &machines {
             if machine.state == MachineState::Offline {

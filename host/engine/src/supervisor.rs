@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use caelum_core::id::ExecutionId;
-use caelum_core::workflow::Execution;
+use caelum_core::workflow::{Execution, StepPhase};
 use caelum_store::{IdempotencyEntry, NewExecution, StoreError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -129,6 +129,22 @@ impl Supervisor {
         self.handles().remove(id);
     }
 
+    /// Returns how many steps of executions that have an owner wait for a review.
+    pub(crate) fn awaiting_review(&self) -> u64 {
+        let published: Vec<watch::Receiver<Snapshot>> =
+            self.handles().values().map(|handle| handle.published.clone()).collect();
+        let of_one = |published: &watch::Receiver<Snapshot>| {
+            let execution = Arc::clone(&published.borrow().execution);
+            execution
+                .open_steps()
+                .filter(|step| {
+                    matches!(execution.step(*step).phase, StepPhase::AwaitingReview { .. })
+                })
+                .count() as u64
+        };
+        published.iter().map(of_one).sum()
+    }
+
     /// Returns the executions that stand still, and why.
     pub(crate) fn stuck(&self) -> BTreeMap<ExecutionId, String> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -187,6 +203,7 @@ impl Engine {
                 drop(answer.send(Err(failed)));
                 return;
             }
+            inner.meters.run_started();
             // Whoever asked may be gone; the execution runs all the same.
             drop(answer.send(Ok(snapshot)));
             driver.run(Begin::New).await;
