@@ -8,11 +8,14 @@ mod definition;
 mod event;
 mod execution;
 mod graph;
+mod map;
 mod next;
 mod outcome;
 mod recovery;
 mod review;
 mod rules;
+mod target;
+mod targets;
 mod template;
 mod transition;
 
@@ -26,15 +29,22 @@ pub use event::{
 };
 pub use execution::{
     Dirty, Execution, ExecutionHead, ExecutionStatus, Gate, GateTiming, StepPhase, StepState,
-    StepStatus, TargetPhase, TargetState, WaitingFor,
+    StepStatus, WaitingFor,
 };
 pub use graph::Graph;
+pub use map::{
+    ITEM_NAME, MAP_AT_ONCE_DEFAULT, MAP_AT_ONCE_MAX, MAP_BYTES_MAX, MAP_ITEMS_MAX,
+    MAP_OUTPUTS_BYTES_MAX, MAP_TARGETS_MAX, MapError, StepMap,
+};
 pub use next::{Effect, MachineView, Next, World, advance, next, resolve};
-pub use outcome::settle;
+pub use outcome::{ITEMS_OUTPUT, settle};
 pub use recovery::{Recovery, recover};
 pub use review::{OnReviewTimeout, ReviewRules};
 pub use rules::{KnownValidator, RuleLimits, Violation, check_definition};
+pub use target::{Item, TargetPhase, TargetState};
+pub use targets::{TargetIter, TargetTally, Targets};
 pub use template::{
-    Scope, TemplateError, render_text, render_texts, render_value, scope, test_condition,
+    Scope, TemplateError, render_text, render_texts, render_value, scope, target_scope,
+    test_condition,
 };
 pub use transition::IllegalEvent;

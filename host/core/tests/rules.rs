@@ -5,9 +5,9 @@ use caelum_core::plugin::Phase;
 use caelum_core::task::{CommandSpec, HttpExpect, HttpSpec, Probe, ProbeKind, ToolSpec};
 use caelum_core::workflow::{
     Action, DefinitionStatus, Graph, KnownValidator, OnReviewTimeout, RetryPolicy, ReviewRules,
-    RuleLimits, Step, StepType, WorkflowDefinition, check_definition,
+    RuleLimits, Step, StepMap, StepType, WorkflowDefinition, check_definition,
 };
-use serde_json::Map;
+use serde_json::{Map, json};
 
 fn step(id: &str, dependencies: &[&str]) -> Step {
     let mut step = Step::new(id.parse().expect("legal"), StepType::Development);
@@ -240,4 +240,49 @@ fn a_step_of_the_first_version_is_still_read() {
     let step: Step = serde_json::from_str(stored).expect("what was stored is read for ever");
 
     assert_eq!((step.timeout_s, step.total_timeout_s, step.review), (Some(60), None, None));
+}
+
+#[test]
+fn the_rules_of_maps_are_named_all_at_once() {
+    let map = |over: serde_json::Value, name: &str, max: u32| {
+        let mut step = step("a", &[]);
+        step.action =
+            Action::Command(CommandSpec { program: "true".into(), ..CommandSpec::default() });
+        step.map = Some(StepMap { over, name: name.to_owned(), max });
+        step
+    };
+    let mut by_hand = map(json!(["{{ parameters."]), "2nd", 0);
+    by_hand.action = Action::Manual { instructions: String::new() };
+    assert_eq!(
+        violations(vec![by_hand]),
+        [
+            "/steps/0/map: step `a` is done by hand, and a map needs an action that runs by itself; let it run a child \
+             workflow with that step for each item",
+            "/steps/0/map/as: `2nd` cannot name an item; use letters, digits and `_`, at most 64, not beginning with a \
+             digit",
+            "/steps/0/map/max: 0 is not between 1 and 1000",
+            "/steps/0/map/over/0: template `{{ parameters.`: syntax error: unexpected end of input, expected identifier or \
+             integer",
+        ]
+    );
+    for (step, message) in [
+        (
+            map(json!("{{ a b }}"), "item", 1),
+            "/steps/0/map/over: template `{{ a b }}`: syntax error",
+        ),
+        (map(json!(" "), "item", 1), "/steps/0/map/over: the list has no name"),
+        (map(json!({"a": 1}), "item", 1), "/steps/0/map/over: expected a list, or an expression"),
+        (
+            map(json!(vec![0; 10_001]), "item", 1),
+            "/steps/0/map/over: has 10001 items; at most 10000",
+        ),
+        (map(json!([]), "steps", 1), "/steps/0/map/as: templates know `steps` already"),
+        (map(json!([]), "", 1), "/steps/0/map/as: `` cannot name an item"),
+        (map(json!([]), "a-b", 1), "/steps/0/map/as: `a-b` cannot name an item"),
+        (map(json!([]), "item", 1_001), "/steps/0/map/max: 1001 is not between 1 and 1000"),
+    ] {
+        let found = violations(vec![step]);
+        assert!(found.first().is_some_and(|first| first.starts_with(message)), "{found:?}");
+    }
+    assert_eq!(violations(vec![map(json!("parameters.list"), "file", 1_000)]), [""; 0]);
 }

@@ -13,14 +13,14 @@ use caelum_core::task::{
 };
 use caelum_core::workflow::command::{Control, Report};
 use caelum_core::workflow::{
-    Action, DefinitionStatus, Effect, Event, EventBody, Execution, ExecutionStatus, Gate,
-    GateRecord, Graph, MachineView, Next, OnFailure, OnReviewTimeout, OnValidatorError,
-    RetryPolicy, ReviewRules, Started, Step, StepPhase, StepStatus, StepType, TargetPhase,
+    Action, DefinitionStatus, Effect, Event, EventBody, Execution, ExecutionStatus, FailureCause,
+    Gate, GateRecord, Graph, MachineView, Next, OnFailure, OnReviewTimeout, OnValidatorError,
+    RetryPolicy, ReviewRules, Started, Step, StepMap, StepPhase, StepStatus, StepType, TargetPhase,
     WorkflowDefinition, World, advance, next, recover,
 };
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::strategy::Strategy as _;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::EPOCH.plus(Duration::from_secs(seconds))
@@ -138,21 +138,32 @@ impl Run {
 
     fn report(&mut self, step: &str, machine: &str, status: OutcomeStatus, class: FailureClass) {
         let index = self.execution.step_index(step).expect("the step exists");
+        let machine = machine.parse().expect("legal");
+        let target =
+            self.execution.step(index).targets.position(&machine, None).expect("the target exists");
+        self.report_target((index, target), outcome(status, class));
+    }
+
+    fn report_target(&mut self, (index, target): (usize, usize), outcome: Box<TaskOutcome>) {
         let state = self.execution.step(index);
-        let target = state
-            .targets
-            .iter()
-            .find(|target| target.machine.as_str() == machine)
-            .expect("the target exists");
+        let target = &state.targets[target];
         let report = Report {
-            step: step.parse().expect("legal"),
+            step: self.execution.definition().steps[index].id.clone(),
             attempt: state.attempt,
             machine: target.machine.clone(),
+            item: target.item_index(),
             epoch: target.epoch,
-            outcome: outcome(status, class),
+            outcome,
         };
-        let body = self.execution.receive(report);
+        let body = self.execution.receive(report, at(self.seconds));
         self.record(body);
+    }
+
+    /// Reports how one item of the first step ended.
+    fn item(&mut self, index: u32, status: OutcomeStatus, class: FailureClass) {
+        let local = MachineId::local();
+        let target = self.execution.step(0).targets.position(&local, Some(index));
+        self.report_target((0, target.expect("the item exists")), outcome(status, class));
     }
 
     fn succeed(&mut self, step: &str) {
@@ -441,10 +452,11 @@ fn nothing_begins_in_the_same_breath_as_a_failure_that_stops() {
         step: "a".parse().expect("legal"),
         attempt: 1,
         machine: MachineId::local(),
+        item: None,
         epoch: 1,
         outcome: outcome(OutcomeStatus::Failed, FailureClass::Exit),
     };
-    for body in [run.execution.receive(report), EventBody::Resumed { by: "x".into() }] {
+    for body in [run.execution.receive(report, at(0)), EventBody::Resumed { by: "x".into() }] {
         let event = run.execution.event(body, at(run.seconds));
         run.execution.apply(&event).expect("the event is legal");
         run.events.push(event);
@@ -531,13 +543,14 @@ fn a_late_report_is_an_event_and_never_a_transition() {
         step: "a".parse().expect("legal"),
         attempt: 1,
         machine: MachineId::local(),
+        item: None,
         epoch: 1,
         outcome: outcome(OutcomeStatus::Failed, FailureClass::Exit),
     };
     run.succeed("a");
     let before = run.execution.clone();
 
-    let body = run.execution.receive(stale);
+    let body = run.execution.receive(stale, at(0));
     run.record(body);
 
     assert_eq!(run.events.last().expect("some").body.kind(), "late_report");
@@ -878,6 +891,280 @@ fn a_child_execution_is_not_lost_by_a_restart() {
     assert!(matches!(run.wanted.effects.as_slice(), [Effect::Run { epoch: 1, .. }]));
 }
 
+fn map(over: Value, max: u32) -> Step {
+    let mut step = command("a", &[]);
+    step.map = Some(StepMap { max, ..StepMap::over(over) });
+    step
+}
+
+fn tally(run: &Run) -> (usize, usize, usize, usize) {
+    let tally = run.execution.step(0).targets.tally();
+    (tally.waiting, tally.running, tally.succeeded, tally.failed)
+}
+
+#[test]
+fn a_map_runs_once_for_each_item_and_never_wider_than_it_may() {
+    let mut run =
+        Run::new(vec![map(json!(["x", "y", {"z": 1}, 4, null]), 2), command("b", &["a"])]);
+    assert_eq!(tally(&run), (3, 2, 0, 0));
+    let values: Vec<Value> = run
+        .execution
+        .step(0)
+        .targets
+        .iter()
+        .map(|target| target.item.clone().expect("it is for an item").value)
+        .collect();
+    assert_eq!(Value::from(values), json!(["x", "y", {"z": 1}, 4, null]));
+
+    for item in [1, 0, 2, 4, 3] {
+        let mut done = outcome(OutcomeStatus::Succeeded, FailureClass::Exit);
+        done.outputs.insert("n".into(), item.into());
+        run.report_target((0, item as usize), done);
+        assert!(run.execution.step(0).targets.tally().running <= 2);
+    }
+
+    let step = run.execution.step(0);
+    assert_eq!(step.status(), StepStatus::Completed);
+    let outputs = json!({"items": [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]});
+    assert_eq!(Value::Object(step.outputs.clone()), outputs, "in the order of the list");
+    assert_eq!(run.running(), [1]);
+    let seen = serde_json::to_value(&run.events[1].body).expect("JSON");
+    assert_eq!(seen["items"], json!(["x", "y", {"z": 1}, 4, null]), "the list is on record");
+}
+
+#[test]
+fn a_map_over_nothing_completes_and_is_judged_all_the_same() {
+    let mut run = Run::new(vec![map(json!([]), 2)]);
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+    assert_eq!(Value::Object(run.execution.step(0).outputs.clone()), json!({"items": []}));
+
+    let mut step = map(json!([]), 2);
+    step.validation = Some("after".parse().expect("legal"));
+    step.retry =
+        Some(RetryPolicy { attempts: 2, on: vec![FailureClass::Gate], ..RetryPolicy::default() });
+    run = Run::new(vec![step]);
+    run.judge("a", VerdictKind::Fail, None);
+    run.wait(60);
+    run.judge("a", VerdictKind::Pass, None);
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn an_items_failure_is_retried_by_itself_while_the_others_go_on() {
+    let mut run = Run::new(vec![map(json!([0, 1, 2]), 2)]);
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+    assert_eq!(tally(&run), (1, 2, 0, 0), "it takes no place while it rests");
+    assert!(run.wanted.wake_at.is_some());
+    run.item(1, OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.item(2, OutcomeStatus::Succeeded, FailureClass::Exit);
+    assert_eq!(run.execution.step(0).phase, StepPhase::Acting, "it is waited for");
+
+    run.wait(2);
+    let target = Arc::clone(&run.execution.step(0).targets[0]);
+    assert_eq!((target.phase, target.epoch, target.attempt(1)), (TargetPhase::Running, 2, 2));
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+    run.wait(60);
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed, "three attempts are all");
+    let failure = run.execution.step(0).failure.clone().expect("failed");
+    assert_eq!(failure.message, "item 0 on local: it broke");
+    assert!(!run.kinds().contains(&"retry_scheduled"), "the step has no attempts beside them");
+}
+
+#[test]
+fn a_retry_runs_the_items_that_failed_and_no_other() {
+    let mut run = Run::new(vec![map(json!(["a", "b", "c", "d"]), 4)]);
+    for (item, status) in [
+        (0, OutcomeStatus::Succeeded),
+        (1, OutcomeStatus::Failed),
+        (2, OutcomeStatus::Failed),
+        (3, OutcomeStatus::Succeeded),
+    ] {
+        run.item(item, status, FailureClass::Exit);
+    }
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    let failure = run.execution.step(0).failure.clone().expect("failed");
+    assert_eq!(failure.message, "item 1 on local: it broke (and 1 of 4 items more)");
+
+    run.control(&Control::RetryFailed);
+
+    assert_eq!(tally(&run), (0, 2, 2, 0));
+    let targets = &run.execution.step(0).targets;
+    assert_eq!((targets[1].epoch, targets[1].attempt(2)), (2, 2), "deliveries are counted on");
+    assert_eq!(targets[0].epoch, 1);
+    run.item(1, OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.item(2, OutcomeStatus::Succeeded, FailureClass::Exit);
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
+fn a_gate_that_refuses_the_whole_makes_all_items_run_again() {
+    let mut step = map(json!(["a", "b"]), 4);
+    step.validation = Some("after".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+    run.item(0, OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.item(1, OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.judge("a", VerdictKind::Fail, None);
+
+    run.control(&Control::RetryFailed);
+
+    assert_eq!(tally(&run), (0, 2, 0, 0));
+    let last = run.events.iter().rev().find(|event| event.body.kind() == "step_started");
+    let EventBody::StepStarted { items, resumes, .. } = &last.expect("it began").body else {
+        panic!("a step began");
+    };
+    assert_eq!((items, *resumes), (&None, false), "the list was evaluated once");
+    let value = run.execution.step(0).targets[1].item.clone().expect("an item").value;
+    assert_eq!(value, json!("b"));
+}
+
+#[test]
+fn a_map_that_cannot_begin_says_why() {
+    for (over, code, message) in [
+        (
+            json!("{{ parameters.none }}"),
+            "template",
+            "map over: template `{{ parameters.none }}`: `parameters.none` is undefined",
+        ),
+        (json!("{{ 1 }}"), "map_no_list", "map over: expected a list, found a number"),
+        (
+            json!("{{ range(9000) | list + range(1001) | list }}"),
+            "map_too_large",
+            "map over: the list has 10001 items; at most 10000 are allowed",
+        ),
+    ] {
+        let run = Run::new(vec![map(over, 1)]);
+        let failure = run.execution.step(0).failure.clone().expect("failed");
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), (code, message));
+        assert!(failure.hint.is_some());
+    }
+}
+
+#[test]
+fn items_run_on_every_machine_and_the_width_counts_items() {
+    let mut step = map(json!(["a", "b", "c"]), 2);
+    step.target_machines = ["m1", "m2"].map(str::to_owned).to_vec();
+    let mut run = Run::new(vec![step]);
+    assert_eq!(tally(&run), (2, 4, 0, 0));
+
+    run.report_target((0, 0), outcome(OutcomeStatus::Succeeded, FailureClass::Exit));
+    assert_eq!(tally(&run), (2, 3, 1, 0), "its other machine still works on the item");
+    let mut done = outcome(OutcomeStatus::Succeeded, FailureClass::Exit);
+    done.outputs.insert("on".into(), "m2".into());
+    run.report_target((0, 1), done);
+    assert_eq!(tally(&run), (0, 4, 2, 0));
+    for target in 2..6 {
+        run.report_target((0, target), outcome(OutcomeStatus::Succeeded, FailureClass::Exit));
+    }
+
+    let items = &run.execution.step(0).outputs["items"];
+    assert_eq!(items[0], json!({"m1": {}, "m2": {"on": "m2"}}));
+}
+
+#[test]
+fn strategies_order_items_as_they_order_machines() {
+    let mut step = map(json!(["a", "b", "c"]), 9);
+    step.strategy = Strategy::Sequential { continue_on_failure: false };
+    let mut run = Run::new(vec![step]);
+    assert_eq!(tally(&run), (2, 1, 0, 0));
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+    assert_eq!(tally(&run), (3, 0, 0, 0), "the row waits for its first");
+    run.wait(60);
+    run.item(0, OutcomeStatus::Succeeded, FailureClass::Exit);
+    run.item(1, OutcomeStatus::Failed, FailureClass::Exit);
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+    assert_eq!(run.execution.step(0).targets.tally().given_up, 1);
+
+    run.control(&Control::RetryFailed);
+    assert_eq!(tally(&run), (1, 1, 1, 0));
+}
+
+#[test]
+fn pausing_and_cancelling_hold_items_without_an_event_for_each() {
+    let mut run = Run::new(vec![map((0..10_000).map(Value::from).collect(), 3)]);
+    run.control(&Control::Pause);
+    run.item(0, OutcomeStatus::Succeeded, FailureClass::Exit);
+    assert_eq!(tally(&run), (9_997, 2, 1, 0));
+    run.control(&Control::Resume);
+    assert_eq!(tally(&run), (9_996, 3, 1, 0));
+    let before = run.events.len();
+
+    run.control(&Control::Cancel);
+    for item in 1..4 {
+        run.item(item, OutcomeStatus::Cancelled, FailureClass::Permanent);
+    }
+
+    assert_eq!(run.execution.status(), ExecutionStatus::Cancelled);
+    assert_eq!(run.events.len() - before, 5, "one asked for it, three ended, and that was it");
+}
+
+#[test]
+fn a_restart_runs_lost_items_again_and_no_list_is_evaluated_twice() {
+    let mut run = Run::new(vec![map(json!(["a", "b", "c"]), 2)]);
+    run.item(0, OutcomeStatus::Succeeded, FailureClass::Exit);
+    for body in recover(&run.execution).record {
+        run.record(body);
+    }
+
+    let epochs: Vec<u32> =
+        run.execution.step(0).targets.iter().map(|target| target.epoch).collect();
+    assert_eq!(epochs, [1, 2, 2]);
+    assert_eq!(run.kinds().iter().filter(|kind| **kind == "step_started").count(), 1);
+
+    let mut once = map(json!(["a", "b", "c"]), 2);
+    once.idempotent = false;
+    let mut run = Run::new(vec![once]);
+    for body in recover(&run.execution).record {
+        run.record(body);
+    }
+    assert_eq!(run.execution.step(0).phase, StepPhase::AwaitingDecision);
+    let decided = run.execution.decide("a", Some(true), "ann".into(), "I saw them".into());
+    for body in decided.expect("two wait for it") {
+        run.record(body);
+    }
+    assert_eq!(tally(&run), (0, 1, 2, 0), "the rest goes on");
+}
+
+#[test]
+fn late_reports_of_items_change_nothing() {
+    let mut run = Run::new(vec![map(json!(["a", "b"]), 2)]);
+    let report = |item: Option<u32>, epoch: u32| Report {
+        step: "a".parse().expect("legal"),
+        attempt: 1,
+        machine: MachineId::local(),
+        item,
+        epoch,
+        outcome: outcome(OutcomeStatus::Succeeded, FailureClass::Exit),
+    };
+    for (item, epoch) in [(None, 1), (Some(0), 2), (Some(2), 1), (Some(u32::MAX), 1)] {
+        let before = run.execution.clone();
+        let body = run.execution.receive(report(item, epoch), at(0));
+        assert_eq!(body.kind(), "late_report");
+        run.record(body);
+        assert_eq!(run.execution.steps(), before.steps());
+    }
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+    let body = run.execution.receive(report(Some(0), 1), at(0));
+    assert_eq!(body.kind(), "late_report", "that delivery has ended");
+}
+
+#[test]
+fn an_expired_map_gives_its_queue_up() {
+    let mut step = map(json!([1, 2, 3]), 1);
+    step.total_timeout_s = Some(10);
+    let mut run = Run::new(vec![step]);
+    run.item(0, OutcomeStatus::TimedOut, FailureClass::Transient);
+    run.wait(10);
+    let tally = run.execution.step(0).targets.tally();
+    assert_eq!((tally.given_up, tally.resting), (2, 0));
+    run.item(1, OutcomeStatus::Failed, FailureClass::Transient);
+    assert_eq!(run.execution.status(), ExecutionStatus::Failed);
+
+    run.control(&Control::RetryFailed);
+    assert_eq!(run.execution.step(0).targets.tally().waiting, 2);
+}
+
 /// A random workflow: dependencies point backwards, so it has no cycle.
 fn workflows() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
     let step = (
@@ -887,11 +1174,12 @@ fn workflows() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
         0_u8..3,
         prop::bool::weighted(0.8),
         0_usize..4,
+        prop::option::weighted(0.4, (0_usize..7, 1_u32..4)),
     );
     prop::collection::vec(step, 0..7).prop_map(|rows| {
         rows.into_iter()
             .enumerate()
-            .map(|(index, (dependencies, gates, on_failure, action, idempotent, machines))| {
+            .map(|(index, (dependencies, gates, on_failure, action, idempotent, machines, map))| {
                 let mut step = command(&format!("s{index}"), &[]);
                 if index > 0 {
                     let named: BTreeSet<usize> =
@@ -937,6 +1225,17 @@ fn workflows() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
                 }
                 step.target_machines =
                     ["m1", "m2", "m3"][..machines.min(3)].iter().map(|m| (*m).to_owned()).collect();
+                if let Some((items, max)) = map
+                    && action != 0
+                {
+                    step.map = Some(StepMap {
+                        max,
+                        ..StepMap::over((0..items).map(Value::from).collect())
+                    });
+                }
+                if machines == 2 {
+                    step.strategy = Strategy::Parallel { max: Some(1 + index as u32) };
+                }
                 if machines == 3 {
                     step.strategy = Strategy::Sequential { continue_on_failure: index % 2 == 1 };
                 }
@@ -944,6 +1243,24 @@ fn workflows() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
             })
             .collect()
     })
+}
+
+/// Returns the items that ended well, by step and machine.
+fn completed_items(execution: &Execution) -> BTreeSet<(String, String, u32)> {
+    let mut items = BTreeSet::new();
+    for (index, state) in execution.steps().iter().enumerate() {
+        let step = execution.definition().steps[index].id.to_string();
+        items.extend(
+            state
+                .targets
+                .iter()
+                .filter(|target| target.phase == TargetPhase::Succeeded)
+                .filter_map(|target| {
+                    Some((step.clone(), target.machine.to_string(), target.item_index()?))
+                }),
+        );
+    }
+    items
 }
 
 /// Does one random thing that somebody or something outside could do.
@@ -962,10 +1279,8 @@ fn poke(run: &mut Run, choice: u8, pick: usize) {
     ];
     match (choice, effect) {
         (0..=4, Some(Effect::Run { step, target, .. } | Effect::Stop { step, target, .. })) => {
-            let id = run.execution.definition().steps[step].id.to_string();
-            let machine = run.execution.step(step).targets[target].machine.to_string();
             let (status, class) = statuses[choice as usize];
-            run.report(&id, &machine, status, class);
+            run.report_target((step, target), outcome(status, class));
         }
         (0..=4, Some(Effect::Judge { step, .. })) => {
             let id = run.execution.definition().steps[step].id.to_string();
@@ -1073,6 +1388,27 @@ fn check_promises(run: &mut Run) -> Result<(), proptest::test_runner::TestCaseEr
         if matches!(definition.steps[index].strategy, Strategy::Sequential { .. }) {
             prop_assert!(running <= 1, "a sequence ran wider than one");
         }
+        if let Strategy::Parallel { max: Some(max) } = definition.steps[index].strategy {
+            prop_assert!(running <= max as usize, "step {index} ran wider than it may");
+        }
+        if let Some(map) = &definition.steps[index].map {
+            let out: BTreeSet<Option<u32>> = step
+                .targets
+                .iter()
+                .filter(|target| target.phase == TargetPhase::Running)
+                .map(|target| target.item_index())
+                .collect();
+            prop_assert!(out.len() <= map.max as usize, "too many items are under way");
+            // Whatever could run does, unless somebody holds it.
+            let held = execution.head().paused.is_some() || execution.head().cancel.is_some();
+            let tally = step.targets.tally();
+            let idle = running + tally.unknown == 0 && tally.waiting > tally.resting;
+            let rests = matches!(definition.steps[index].strategy, Strategy::Sequential { .. })
+                && tally.resting > 0;
+            if step.phase == StepPhase::Acting && !held {
+                prop_assert!(!idle || rests, "items wait and nothing runs in step {index}");
+            }
+        }
     }
     // Nothing is stuck: an open execution names what it waits for.
     if execution.head().end.is_none() {
@@ -1127,9 +1463,26 @@ proptest! {
                 .filter(|(_, step)| step.phase == StepPhase::Completed)
                 .map(|(index, _)| index)
                 .collect();
+            let items = completed_items(&run.execution);
+            let events = run.events.len();
             poke(&mut run, choice, pick as usize);
             for index in completed {
                 prop_assert_eq!(run.execution.step(index).phase, StepPhase::Completed, "a completed step changed");
+            }
+            let again = run.events[events..].iter().find(|event| match &event.body {
+                EventBody::TargetStarted { step, machine, item: Some(item), .. } => {
+                    items.contains(&(step.to_string(), machine.to_string(), *item))
+                }
+                _ => false,
+            });
+            // Only a gate that refuses the whole makes items run again that ended well.
+            let refused = |step: &caelum_core::id::StepId| run.events.iter().any(|event| {
+                matches!(&event.body, EventBody::StepFailed { step: failed, failure, .. }
+                    | EventBody::RetryScheduled { step: failed, failure, .. }
+                    if failed == step && failure.cause != FailureCause::Action)
+            });
+            if let Some(Event { body: EventBody::TargetStarted { step, .. }, .. }) = again {
+                prop_assert!(refused(step), "an item that ended well ran again: {:?}", again);
             }
             check_promises(&mut run)?;
         }

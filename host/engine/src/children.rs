@@ -1,6 +1,6 @@
 //! Runs another workflow as a step: a child execution that the step waits for.
 //!
-//! The child's name follows from execution, step and attempt, so that whoever is handed the same work again, after a crash
+//! The child's name follows from execution, step, attempt and item, so that whoever is handed the same work again, after a crash
 //! for example, finds the same child. Cancelling the step reaches the child; stopping the engine does not.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use caelum_core::task::{FailureClass, OutcomeStatus, Output, TaskFailure, TaskOu
 use caelum_core::workflow::command::Control;
 use caelum_core::workflow::{
     Action, Execution, ExecutionStatus, ParentStep, Started, TemplateError, render_text,
-    render_value, scope,
+    render_value,
 };
 use caelum_store::ExecutionKind;
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ use crate::drive::Begin;
 use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
 use crate::executions::check_parameters;
-use crate::perform::bad_template;
+use crate::perform::{Delivery, bad_template};
 use crate::request::{NewExecution, Patience, Snapshot};
 
 /// How long one look at a child waits for its end before the next one.
@@ -43,20 +43,20 @@ impl Engine {
     pub(crate) async fn run_child(
         &self,
         parent: &Execution,
-        step: usize,
+        delivery: &Delivery,
         cancel: CancellationToken,
     ) -> Option<TaskOutcome> {
         let started_at = self.now();
         let not_started =
             |failure: TaskFailure| Some(TaskOutcome::not_started(started_at, failure));
-        let id = child_id(parent, step);
-        let begun = match self.begin_child(parent, step, &id).await {
+        let id = child_id(parent, delivery);
+        let begun = match self.begin_child(parent, delivery, &id).await {
             Ok(begun) => begun,
             Err(Refused::Template(error)) => return Some(bad_template(&self.0, &error)),
             Err(Refused::Engine(EngineError::Stopping)) => return None,
             Err(Refused::Engine(error)) => return not_started(refusal(&error)),
         };
-        let limit = parent.definition().steps[step].timeout_s.map(Duration::from_secs);
+        let limit = parent.definition().steps[delivery.step].timeout_s.map(Duration::from_secs);
         let limit = async {
             match limit {
                 Some(limit) => tokio::time::sleep(limit.saturating_sub(self.age(&begun))).await,
@@ -95,7 +95,7 @@ impl Engine {
     async fn begin_child(
         &self,
         parent: &Execution,
-        step: usize,
+        delivery: &Delivery,
         id: &ExecutionId,
     ) -> Result<Snapshot, Refused> {
         let stored = self.0.store.load_execution(id).await.map_err(EngineError::Store)?;
@@ -105,7 +105,7 @@ impl Engine {
             }
             return Ok(self.execution(id.as_str(), Patience::default()).await?);
         }
-        let definition = &parent.definition().steps[step];
+        let definition = &parent.definition().steps[delivery.step];
         let Action::Workflow { workflow_id, revision, parameters } = &definition.action else {
             let kind = definition.action.as_str();
             return Err(EngineError::internal("no child to run", format!("a {kind} step")).into());
@@ -113,7 +113,8 @@ impl Engine {
         let link = ParentStep {
             execution: parent.id().clone(),
             step: definition.id.clone(),
-            attempt: parent.step(step).attempt,
+            attempt: delivery.attempt,
+            item: delivery.item,
             depth: parent.head().parent.as_ref().map_or(0, |link| link.depth).saturating_add(1),
         };
         let depth_max = self.0.options.workflow_depth_max;
@@ -127,7 +128,7 @@ impl Engine {
             )
             .into());
         }
-        let scope = scope(parent, step);
+        let scope = delivery.scope(parent);
         let values = render_value(&Value::Object(parameters.clone()), &scope)?;
         let machines = match definition.target_machines.as_slice() {
             [] => parent.head().target_machines.clone(),
@@ -290,12 +291,16 @@ fn outputs(child: &Execution) -> Map<String, Value> {
         .collect()
 }
 
-/// Names the child of a step's present attempt: the same for every delivery, time-ordered as all names of executions.
-fn child_id(parent: &Execution, step: usize) -> ExecutionId {
-    let state = parent.step(step);
+/// Names the child of an attempt: the same for every delivery, time-ordered as all names of executions.
+fn child_id(parent: &Execution, delivery: &Delivery) -> ExecutionId {
+    let state = parent.step(delivery.step);
     let began = state.attempt_started_at.unwrap_or(parent.head().started_at);
     let millis = u64::try_from(began.as_micros() / 1_000).unwrap_or_default() & 0xFFFF_FFFF_FFFF;
-    let key = format!("{}/{}/{}", parent.id(), parent.definition().steps[step].id, state.attempt);
+    let step = &parent.definition().steps[delivery.step].id;
+    let mut key = format!("{}/{step}/{}", parent.id(), delivery.attempt);
+    if let Some(item) = delivery.item {
+        key.push_str(&format!("/{item}"));
+    }
     let digest = Sha256::digest(key.as_bytes());
     let tail: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
     format!("ex_{millis:012x}{tail}").parse().expect("a legal name")

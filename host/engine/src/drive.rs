@@ -46,13 +46,24 @@ pub(crate) enum Ask {
     Control(Control, String, String),
 }
 
+/// A delivery that nobody will report about, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Lost {
+    pub(crate) step: StepId,
+    pub(crate) attempt: u32,
+    pub(crate) machine: MachineId,
+    pub(crate) item: Option<u32>,
+    pub(crate) epoch: u32,
+    pub(crate) why: String,
+}
+
 /// What reaches the owner of an execution.
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A delivery ended.
     Reported(Effect, Report),
     /// Nobody will report how a delivery ended.
-    Lost { effect: Effect, step: StepId, attempt: u32, machine: MachineId, epoch: u32, why: String },
+    Lost(Effect, Box<Lost>),
     /// A gate was judged.
     Judged { effect: Effect, step: StepId, attempt: u32, record: Box<GateRecord> },
     /// Somebody asks for something.
@@ -240,7 +251,7 @@ impl Driver {
         let mut next = Some(message);
         while let Some(message) = next.take() {
             match &message {
-                Message::Reported(effect, _) | Message::Lost { effect, .. } => {
+                Message::Reported(effect, _) | Message::Lost(effect, _) => {
                     self.under_way.remove(effect);
                     self.inbox.push_back(message);
                 }
@@ -325,22 +336,17 @@ impl Driver {
     fn take(&mut self, round: &mut Round, message: Message) {
         match message {
             Message::Reported(effect, report) => {
-                let body = self.execution.receive(report.clone());
+                let body = self.execution.receive(report.clone(), self.inner.clock.now());
                 self.record(round, body);
                 round.reports.push(Message::Reported(effect, report));
             }
-            Message::Lost { effect, step, attempt, machine, epoch, why } => {
-                let body = EventBody::TargetLost {
-                    step: step.clone(),
-                    attempt,
-                    machine: machine.clone(),
-                    epoch,
-                    reason: why.clone(),
-                };
+            Message::Lost(effect, lost) => {
+                let Lost { step, attempt, machine, item, epoch, why: reason } =
+                    lost.as_ref().clone();
+                let body = EventBody::TargetLost { step, attempt, machine, item, epoch, reason };
                 // Cancelled meanwhile, it counted as lost already.
                 if self.record(round, body) {
-                    let lost = Message::Lost { effect, step, attempt, machine, epoch, why };
-                    round.reports.push(lost);
+                    round.reports.push(Message::Lost(effect, lost));
                 }
             }
             Message::Judged { effect, step, attempt, record } => {

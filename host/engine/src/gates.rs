@@ -6,10 +6,10 @@ use std::time::Instant;
 use caelum_core::evidence::{Evidence, EvidenceFile, ProbeAnswer, Verdict};
 use caelum_core::id::{Digest, MachineId};
 use caelum_core::plugin::{HostReason, Phase, PinnedPlugin, PluginFailure};
-use caelum_core::task::Probe;
+use caelum_core::task::{Output, Probe, TaskOutcome};
 use caelum_core::tree::MapTree;
 use caelum_core::workflow::{
-    Execution, Gate, GateKind, GateRecord, GateTiming, render_texts, render_value, scope,
+    Execution, Gate, GateKind, GateRecord, GateTiming, StepState, render_texts, render_value, scope,
 };
 use caelum_plugin_host::{CallControl, CallError};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,13 @@ use crate::engine::Inner;
 
 /// Where the files of somebody who did a step by hand are found: `evidence/performer/…`.
 const PERFORMER: &str = "performer";
+
+/// How much of what the items of a map wrote a validator is shown, in bytes: it has to fit into a plugin's memory beside
+/// everything else. Beyond it each text is cut to its share, head and tail.
+const ITEMS_TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How much of each text is shown at least, in bytes.
+const TEXT_SHARE_BYTES_MIN: usize = 256;
 
 /// Judges one gate of the present attempt.
 ///
@@ -147,11 +154,9 @@ fn broken_down(error: &CallError) -> Verdict {
 async fn probe(inner: &Arc<Inner>, execution: &Execution, step: usize) -> Vec<ProbeAnswer> {
     let definition = &execution.definition().steps[step];
     let scope = scope(execution, step);
-    let targets = &execution.step(step).targets;
-    let machines: Vec<MachineId> = if targets.is_empty() {
-        vec![MachineId::local()]
-    } else {
-        targets.iter().map(|target| target.machine.clone()).collect()
+    let machines: Vec<MachineId> = match execution.step(step).targets.machines() {
+        [] => vec![MachineId::local()],
+        machines => machines.to_vec(),
     };
     let mut fetching = JoinSet::new();
     for (place, probe) in definition.probes.iter().enumerate() {
@@ -187,20 +192,30 @@ async fn probe(inner: &Arc<Inner>, execution: &Execution, step: usize) -> Vec<Pr
 /// Puts together what the present attempt left.
 fn collect(execution: &Execution, step: usize, probes: Vec<ProbeAnswer>) -> Evidence {
     let state = execution.step(step);
+    let share = text_share(state);
     let outcomes: Vec<_> = state
         .targets
         .iter()
         .filter_map(|target| {
-            let outcome = target.outcome.as_deref()?.clone();
+            let outcome = target.outcome.as_deref()?;
+            let outcome = TaskOutcome {
+                stdout: cut(&outcome.stdout, share),
+                stderr: cut(&outcome.stderr, share),
+                ..outcome.clone()
+            };
             Some((target.machine.clone(), outcome))
         })
         .collect();
-    let mut files: Vec<(MachineId, EvidenceFile)> = outcomes
-        .iter()
-        .flat_map(|(machine, outcome)| {
-            outcome.collected.iter().map(|file| (machine.clone(), file.clone()))
-        })
-        .collect();
+    let mut files: Vec<(MachineId, EvidenceFile)> = Vec::new();
+    for target in &state.targets {
+        for file in target.outcome.iter().flat_map(|outcome| &outcome.collected) {
+            let mut file = file.clone();
+            if let Some(item) = target.item_index() {
+                file.path = format!("item-{item}/{}", file.path);
+            }
+            files.push((target.machine.clone(), file));
+        }
+    }
     if let Some(report) = &state.report {
         let performer: MachineId = PERFORMER.parse().expect("a legal name");
         files.extend(report.files.iter().map(|file| (performer.clone(), file.clone())));
@@ -219,6 +234,34 @@ fn collect(execution: &Execution, step: usize, probes: Vec<ProbeAnswer>) -> Evid
     }
 }
 
+/// Returns how much of each text a validator is shown, in bytes: all of it, unless the items of a map wrote too much
+/// together.
+fn text_share(state: &StepState) -> usize {
+    let outcomes = || state.targets.iter().filter_map(|target| target.outcome.as_deref());
+    let written: usize =
+        outcomes().map(|outcome| outcome.stdout.text.len() + outcome.stderr.text.len()).sum();
+    if !state.targets.is_mapped() || written <= ITEMS_TEXT_BYTES_MAX {
+        return usize::MAX;
+    }
+    (ITEMS_TEXT_BYTES_MAX / (2 * outcomes().count().max(1))).max(TEXT_SHARE_BYTES_MIN)
+}
+
+/// Keeps the beginning and the end of a text that is longer than its share.
+fn cut(output: &Output, share: usize) -> Output {
+    if output.text.len() <= share {
+        return output.clone();
+    }
+    let text = &output.text;
+    let head = &text[..text.floor_char_boundary(share / 2)];
+    let tail = &text[text.ceil_char_boundary(text.len() - share / 2)..];
+    let missing = text.len() - head.len() - tail.len();
+    Output {
+        text: format!("{head}\n… {missing} bytes left out …\n{tail}"),
+        total_bytes: output.total_bytes,
+        truncated: true,
+    }
+}
+
 /// Returns the digest of what is judged: the attempt, what it left and what was reported. Probes are not part of it:
 /// they are taken anew for every judgement, and a review must not lapse because a response took longer.
 fn subject(execution: &Execution, step: usize) -> Digest {
@@ -228,7 +271,11 @@ fn subject(execution: &Execution, step: usize) -> Digest {
         .iter()
         .map(|target| {
             let outcome = serde_json::to_value(&target.outcome).expect("an outcome is plain JSON");
-            (target.machine.to_string(), outcome)
+            let name = match target.item_index() {
+                None => target.machine.to_string(),
+                Some(item) => format!("{}/{item}", target.machine),
+            };
+            (name, outcome)
         })
         .collect();
     let subject = json!({

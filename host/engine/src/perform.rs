@@ -10,12 +10,13 @@ use caelum_core::task::{
 };
 use caelum_core::workflow::command::Report;
 use caelum_core::workflow::{
-    Action, Effect, Execution, TemplateError, render_text, render_texts, render_value, scope,
+    Action, Effect, Execution, Scope, TemplateError, render_text, render_texts, render_value,
+    target_scope,
 };
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::Message;
+use crate::drive::{Lost, Message};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::request::{Application, NewApplication};
@@ -29,14 +30,15 @@ pub(crate) async fn perform(
 ) -> Option<Message> {
     match effect {
         Effect::Run { step, attempt, target, epoch } => {
-            let machine = execution.step(step).targets[target].machine.clone();
-            let delivery = Delivery { step, attempt, epoch, machine: machine.clone() };
+            let delivery = Delivery::of(&execution, (step, target), epoch);
+            let (machine, item) = (delivery.machine.clone(), delivery.item);
             // Nothing comes back when the engine stops: a child execution goes on without anybody to wait for it.
             let outcome = run(&inner, &execution, &delivery, cancel).await?;
             let report = Report {
                 step: execution.definition().steps[step].id.clone(),
                 attempt,
                 machine,
+                item,
                 epoch,
                 outcome: Box::new(outcome),
             };
@@ -63,14 +65,18 @@ pub(crate) async fn perform(
 /// lost; a judgement was none.
 pub(crate) fn broke_down(execution: &Execution, effect: Effect, panic: String) -> Option<Message> {
     match effect {
-        Effect::Run { step, attempt, target, epoch } => Some(Message::Lost {
-            effect,
-            step: execution.definition().steps[step].id.clone(),
-            attempt,
-            machine: execution.step(step).targets.get(target)?.machine.clone(),
-            epoch,
-            why: format!("panicked: {panic}"),
-        }),
+        Effect::Run { step, attempt, target, epoch } => {
+            let target = execution.step(step).targets.get(target)?;
+            let lost = Lost {
+                step: execution.definition().steps[step].id.clone(),
+                attempt,
+                machine: target.machine.clone(),
+                item: target.item_index(),
+                epoch,
+                why: format!("panicked: {panic}"),
+            };
+            Some(Message::Lost(effect, Box::new(lost)))
+        }
         Effect::Judge { step, attempt, gate, .. } => Some(Message::Judged {
             effect,
             step: execution.definition().steps[step].id.clone(),
@@ -82,20 +88,44 @@ pub(crate) fn broke_down(execution: &Execution, effect: Effect, panic: String) -
 }
 
 /// One delivery of one step's work.
-struct Delivery {
-    step: usize,
-    attempt: u32,
+pub(crate) struct Delivery {
+    pub(crate) step: usize,
+    /// Position of the target.
+    pub(crate) target: usize,
+    /// Which attempt: the item's own where the step is a map.
+    pub(crate) attempt: u32,
     epoch: u32,
     machine: MachineId,
+    /// The item, where the step is a map.
+    pub(crate) item: Option<u32>,
 }
 
 impl Delivery {
+    fn of(execution: &Execution, (step, target): (usize, usize), epoch: u32) -> Self {
+        let state = execution.step(step);
+        let row = &state.targets[target];
+        Delivery {
+            step,
+            target,
+            attempt: row.attempt(state.attempt),
+            epoch,
+            machine: row.machine.clone(),
+            item: row.item_index(),
+        }
+    }
+
     fn key(&self, execution: &Execution) -> IdempotencyKey {
         IdempotencyKey {
             execution: execution.id().clone(),
             step: execution.definition().steps[self.step].id.clone(),
             machine: self.machine.clone(),
+            item: self.item,
         }
+    }
+
+    /// Returns what templates of the action see.
+    pub(crate) fn scope<'a>(&self, execution: &'a Execution) -> Scope<'a> {
+        target_scope(execution, self.step, self.target)
     }
 }
 
@@ -109,26 +139,26 @@ async fn run(
     let key = delivery.key(execution);
     Some(match &definition.action {
         Action::Command(command) => {
-            let rendered = match render_command(command, execution, delivery.step) {
+            let rendered = match render_command(command, &delivery.scope(execution)) {
                 Ok(rendered) => rendered,
                 Err(error) => return Some(bad_template(inner, &error)),
             };
             hand_out(inner, execution, delivery, Work::Command(rendered), cancel).await
         }
-        Action::Http(request) => match render_request(request, execution, delivery.step) {
+        Action::Http(request) => match render_request(request, &delivery.scope(execution)) {
             Ok(rendered) => {
                 hand_out(inner, execution, delivery, Work::Http(rendered), cancel).await
             }
             Err(error) => bad_template(inner, &error),
         },
-        Action::Tool(call) => match render_call(call, execution, delivery.step) {
+        Action::Tool(call) => match render_call(call, &delivery.scope(execution)) {
             Ok(rendered) => {
                 hand_out(inner, execution, delivery, Work::Tool(rendered), cancel).await
             }
             Err(error) => bad_template(inner, &error),
         },
         Action::Pattern { pattern, target, parameters, dry_run, allow_review_edits } => {
-            let scope = scope(execution, delivery.step);
+            let scope = delivery.scope(execution);
             let rendered = render_text(target, &scope).and_then(|target| {
                 Ok((target, render_value(&Value::Object(parameters.clone()), &scope)?))
             });
@@ -168,7 +198,7 @@ async fn run(
         }
         Action::Workflow { .. } => {
             let engine = Engine(Arc::clone(inner));
-            return engine.run_child(execution, delivery.step, cancel).await;
+            return engine.run_child(execution, delivery, cancel).await;
         }
         // The core starts no target for work that somebody does by hand.
         Action::Manual { .. } => TaskOutcome::not_started(
@@ -208,39 +238,30 @@ async fn hand_out(
     inner.fabric.run(&delivery.machine, &spec, cancel).await
 }
 
-pub(crate) fn render_command(
-    command: &CommandSpec,
-    execution: &Execution,
-    step: usize,
-) -> Result<CommandSpec, TemplateError> {
+fn render_command(command: &CommandSpec, scope: &Scope<'_>) -> Result<CommandSpec, TemplateError> {
     let plain = serde_json::to_value(command).expect("a command is plain JSON");
-    let rendered = render_texts(&plain, &scope(execution, step))?;
+    let rendered = render_texts(&plain, scope)?;
     Ok(serde_json::from_value(rendered).expect("rendering keeps strings strings"))
 }
 
 /// Renders a request: what has to stay text stays text, and values in JSON keep their types.
-fn render_request(
-    request: &HttpSpec,
-    execution: &Execution,
-    step: usize,
-) -> Result<HttpSpec, TemplateError> {
-    let scope = scope(execution, step);
+fn render_request(request: &HttpSpec, scope: &Scope<'_>) -> Result<HttpSpec, TemplateError> {
     let value = |value: &Option<Value>| match value {
-        Some(value) => render_value(value, &scope).map(Some),
+        Some(value) => render_value(value, scope).map(Some),
         None => Ok(None),
     };
     let headers = request
         .headers
         .iter()
-        .map(|(name, value)| Ok((name.clone(), render_text(value, &scope)?)))
+        .map(|(name, value)| Ok((name.clone(), render_text(value, scope)?)))
         .collect::<Result<_, TemplateError>>()?;
     let contains = match &request.expect.contains {
-        Some(text) => Some(render_text(text, &scope)?),
+        Some(text) => Some(render_text(text, scope)?),
         None => None,
     };
     Ok(HttpSpec {
         method: request.method.clone(),
-        url: render_text(&request.url, &scope)?,
+        url: render_text(&request.url, scope)?,
         headers,
         body: value(&request.body)?,
         expect: HttpExpect {
@@ -251,16 +272,11 @@ fn render_request(
     })
 }
 
-fn render_call(
-    call: &ToolSpec,
-    execution: &Execution,
-    step: usize,
-) -> Result<ToolSpec, TemplateError> {
-    let scope = scope(execution, step);
-    let arguments = render_value(&Value::Object(call.arguments.clone()), &scope)?;
+fn render_call(call: &ToolSpec, scope: &Scope<'_>) -> Result<ToolSpec, TemplateError> {
+    let arguments = render_value(&Value::Object(call.arguments.clone()), scope)?;
     Ok(ToolSpec {
-        server: render_text(&call.server, &scope)?,
-        tool: render_text(&call.tool, &scope)?,
+        server: render_text(&call.server, scope)?,
+        tool: render_text(&call.tool, scope)?,
         arguments: arguments.as_object().cloned().unwrap_or_default(),
     })
 }
@@ -272,7 +288,10 @@ pub(crate) fn bad_template(inner: &Inner, error: &TemplateError) -> TaskOutcome 
             class: FailureClass::Permanent,
             code: "template".to_owned(),
             message: error.to_string(),
-            hint: Some("templates see `parameters`, `steps.<id>.outputs` and `step`".to_owned()),
+            hint: Some(
+                "templates see `parameters`, `steps.<id>.outputs` and `step`, and in a map the item"
+                    .to_owned(),
+            ),
         },
     )
 }

@@ -154,6 +154,7 @@ impl Engine {
             execution: snapshot.execution.id().clone(),
             step: snapshot.execution.definition().steps.get(step)?.id.clone(),
             machine: machine.clone(),
+            item: None,
         };
         self.0.fabric.output_so_far(&key)
     }

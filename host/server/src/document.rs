@@ -3,6 +3,7 @@
 //! templates and the validators are the core's; here is only what a document may look like.
 
 mod action;
+mod map;
 mod probe;
 mod review;
 mod step;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use action::{ActionDocument, ActionKind, CommandDocument, ExpectDocument, MethodWord};
+pub use map::MapDocument;
 pub use probe::{ProbeDocument, ProbeWord};
 pub use review::{OnReviewTimeoutWord, ReviewDocument};
 pub use step::{

@@ -244,13 +244,15 @@ impl Run {
             failure: None,
             ..TaskOutcome::not_started(Timestamp::EPOCH, failure)
         };
-        let body = self.execution.receive(Report {
+        let report = Report {
             step: self.execution.definition().steps[*step].id.clone(),
             attempt: *attempt,
             machine: self.execution.step(*step).targets[*target].machine.clone(),
+            item: None,
             epoch: *epoch,
             outcome: Box::new(outcome),
-        });
+        };
+        let body = self.execution.receive(report, Timestamp::EPOCH);
         let expected = self.execution.head().events;
         let event = self.execution.event(body, Timestamp::EPOCH);
         self.execution.apply(&event).expect("legal");

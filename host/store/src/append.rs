@@ -250,7 +250,12 @@ impl TargetRow<String> {
             epoch: target.epoch,
             queued_at: state.attempt_started_at,
             started_at: target.started_at,
-            ended_at: target.outcome.as_ref().map(|outcome| outcome.ended_at),
+            // An item that waits for another attempt shows how the last one ended, and has not ended itself.
+            ended_at: target
+                .outcome
+                .as_ref()
+                .filter(|_| target.phase != TargetPhase::Waiting)
+                .map(|outcome| outcome.ended_at),
             state: json(target),
         }
     }

@@ -12,7 +12,7 @@ use crate::evidence::EvidenceFile;
 use crate::id::{ExecutionId, MachineId, StepId};
 use crate::task::HttpSpec;
 
-/// Names one piece of work for ever: (execution, step, machine). The same over attempts that repeat an unknown
+/// Names one piece of work for ever: (execution, step, machine), and the item where the step is a map. The same over attempts that repeat an unknown
 /// outcome, so that whoever keeps a journal can answer instead of working twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey {
@@ -22,11 +22,18 @@ pub struct IdempotencyKey {
     pub step: StepId,
     /// The machine.
     pub machine: MachineId,
+    /// The item, where the step is a map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
 }
 
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}/{}", self.execution, self.step, self.machine)
+        write!(formatter, "{}/{}/{}", self.execution, self.step, self.machine)?;
+        match self.item {
+            Some(item) => write!(formatter, "/{item}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -92,7 +99,7 @@ pub struct TaskSpec {
     pub key: IdempotencyKey,
     /// Which delivery this is: reports of an older one change nothing.
     pub epoch: u32,
-    /// Which attempt of the step, from 1.
+    /// Which attempt of the step, from 1; of the item, where the step is a map.
     pub attempt: u32,
     /// What to do.
     pub work: Work,

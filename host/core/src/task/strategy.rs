@@ -41,6 +41,8 @@ impl Strategy {
 pub enum TargetView {
     /// Not begun.
     Waiting,
+    /// Failed, and waits for another attempt: it takes no place meanwhile.
+    Resting,
     /// Begun, no outcome yet.
     Running,
     /// Ended well.
@@ -73,10 +75,11 @@ pub enum GroupEnd {
 
 /// Decides what to start and give up, from the states of all targets in order.
 ///
-/// Total: for every combination it either starts something, waits for something that runs, or settles.
+/// Total: for every combination it either starts something, waits for something that runs or rests, or settles.
 pub fn plan_targets(strategy: &Strategy, targets: &[TargetView]) -> StrategyPlan {
     let count = |wanted: TargetView| targets.iter().filter(|view| **view == wanted).count();
     let running = count(TargetView::Running);
+    let resting = count(TargetView::Resting);
     let waiting = || {
         targets
             .iter()
@@ -93,12 +96,12 @@ pub fn plan_targets(strategy: &Strategy, targets: &[TargetView]) -> StrategyPlan
         Strategy::Sequential { continue_on_failure } => {
             if count(TargetView::Failed) > 0 && !continue_on_failure {
                 plan.give_up = waiting().collect();
-            } else if running == 0 {
+            } else if running + resting == 0 {
                 plan.start = waiting().take(1).collect();
             }
         }
     }
-    if running == 0 && plan.start.is_empty() && plan.give_up.is_empty() {
+    if running + resting == 0 && plan.start.is_empty() && plan.give_up.is_empty() {
         let good = count(TargetView::Succeeded) == targets.len();
         plan.settled = Some(if good { GroupEnd::Succeeded } else { GroupEnd::Failed });
     }
@@ -107,7 +110,7 @@ pub fn plan_targets(strategy: &Strategy, targets: &[TargetView]) -> StrategyPlan
 
 #[cfg(test)]
 mod tests {
-    use super::TargetView::{Failed, GivenUp, Running, Succeeded, Waiting};
+    use super::TargetView::{Failed, GivenUp, Resting, Running, Succeeded, Waiting};
     use super::*;
     use proptest::prelude::{any, prop_assert, prop_oneof, proptest};
     use proptest::strategy::Strategy as _;
@@ -133,6 +136,15 @@ mod tests {
 
         let going_on = Strategy::Sequential { continue_on_failure: true };
         assert_eq!(plan_targets(&going_on, &views).start, [2]);
+    }
+
+    #[test]
+    fn what_rests_takes_no_place_and_is_waited_for() {
+        let width = Strategy::Parallel { max: Some(1) };
+        assert_eq!(plan_targets(&width, &[Resting, Waiting]).start, [1]);
+        assert_eq!(plan_targets(&width, &[Resting, Succeeded]), StrategyPlan::default());
+        let row = Strategy::Sequential { continue_on_failure: true };
+        assert_eq!(plan_targets(&row, &[Resting, Waiting]), StrategyPlan::default());
     }
 
     #[test]

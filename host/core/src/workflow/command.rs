@@ -2,6 +2,7 @@
 
 use super::execution::WaitingFor;
 use super::{Event, EventBody, Execution, ExecutionStatus, StepPhase, StepStatus, TargetPhase};
+use crate::clock::Timestamp;
 use crate::evidence::{Review, ReviewDecision, WorkReport};
 use crate::id::{MachineId, StepId};
 use crate::near::did_you_mean;
@@ -32,6 +33,8 @@ pub struct Report {
     pub attempt: u32,
     /// The machine.
     pub machine: MachineId,
+    /// The item, where the step is a map.
+    pub item: Option<u32>,
     /// The delivery.
     pub epoch: u32,
     /// How it ended.
@@ -53,25 +56,43 @@ pub enum Control {
 
 impl Execution {
     /// Turns a machine's report into the event it deserves: the end of a delivery, or a late report that changes
-    /// nothing.
-    pub fn receive(&self, report: Report) -> EventBody {
-        let Report { step, attempt, machine, epoch, outcome } = report;
-        let current = self.head.end.is_none()
-            && self.graph.index(step.as_str()).is_some_and(|index| {
-                let state = &self.steps[index];
-                state.attempt == attempt
-                    && matches!(state.phase, StepPhase::Acting | StepPhase::AwaitingDecision)
-                    && state.target(&machine).is_some_and(|target| {
-                        let target = &state.targets[target];
-                        target.epoch == epoch
-                            && matches!(target.phase, TargetPhase::Running | TargetPhase::Unknown)
-                    })
-            });
-        if current {
-            EventBody::TargetFinished { step, attempt, machine, epoch, outcome }
-        } else {
-            EventBody::LateReport { step, attempt, machine, epoch, status: outcome.status }
+    /// nothing. `now` is when an item's pause begins, should it be tried again.
+    pub fn receive(&self, report: Report, now: Timestamp) -> EventBody {
+        let Report { step, attempt, machine, item, epoch, outcome } = report;
+        let current = self.current(&step, attempt, (&machine, item), epoch);
+        match current {
+            Some((index, target)) => {
+                let retry_at = super::next::retry_of_item(self, (index, target), &outcome, now);
+                EventBody::TargetFinished { step, attempt, machine, item, epoch, outcome, retry_at }
+            }
+            None => {
+                let status = outcome.status;
+                EventBody::LateReport { step, attempt, machine, item, epoch, status }
+            }
         }
+    }
+
+    /// Returns where a delivery is waited for; nothing when nobody waits for it.
+    fn current(
+        &self,
+        step: &StepId,
+        attempt: u32,
+        (machine, item): (&MachineId, Option<u32>),
+        epoch: u32,
+    ) -> Option<(usize, usize)> {
+        if self.head.end.is_some() {
+            return None;
+        }
+        let index = self.graph.index(step.as_str())?;
+        let state = &self.steps[index];
+        let acting = matches!(state.phase, StepPhase::Acting | StepPhase::AwaitingDecision);
+        if state.attempt != attempt || !acting {
+            return None;
+        }
+        let position = state.targets.position(machine, item)?;
+        let target = &state.targets[position];
+        let out = matches!(target.phase, TargetPhase::Running | TargetPhase::Unknown);
+        (target.epoch == epoch && out).then_some((index, position))
     }
 
     fn open_step(&self, step: &str) -> Result<usize, Refusal> {
@@ -161,6 +182,7 @@ impl Execution {
                 step: self.definition.steps[index].id.clone(),
                 attempt: state.attempt,
                 machine: target.machine.clone(),
+                item: target.item_index(),
                 succeeded,
                 by: by.clone(),
                 reason: reason.clone(),
@@ -194,7 +216,7 @@ impl Execution {
         }
         let index = self.open_step(step)?;
         let state = &self.steps[index];
-        let target = state.target(machine).ok_or_else(|| {
+        let target = state.targets.position(machine, None).ok_or_else(|| {
             let known = state.targets.iter().map(|target| target.machine.as_str());
             refusal(
                 "unknown_target",
@@ -318,7 +340,7 @@ impl Execution {
     }
 
     /// Builds the event that records `body` next.
-    pub fn event(&self, body: EventBody, at: crate::clock::Timestamp) -> Event {
+    pub fn event(&self, body: EventBody, at: Timestamp) -> Event {
         Event { seq: self.head.events, at, body }
     }
 }

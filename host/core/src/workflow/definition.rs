@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::clock::Timestamp;
 use crate::id::{PluginName, StepId, WorkflowId};
 use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy, ToolSpec};
-use crate::workflow::ReviewRules;
+use crate::workflow::{ReviewRules, StepMap};
 
 /// Where a definition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +218,9 @@ pub struct Step {
     /// What it does.
     #[serde(default)]
     pub action: Action,
+    /// A list; the action is performed once for each of its items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<StepMap>,
     /// Facts fetched for its gates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<Probe>,
@@ -282,6 +285,7 @@ impl Step {
             estimated_duration: None,
             parameters: Map::new(),
             action: Action::default(),
+            map: None,
             probes: Vec::new(),
             when: None,
             retry: None,

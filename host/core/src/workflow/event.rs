@@ -53,8 +53,11 @@ pub struct ParentStep {
     pub execution: ExecutionId,
     /// The step.
     pub step: StepId,
-    /// The attempt.
+    /// The attempt: the item's own where the step is a map.
     pub attempt: u32,
+    /// The item that it is for, where the step is a map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
     /// How many executions stand above the child: 1 for the child of one that nobody started this way.
     pub depth: u32,
 }
@@ -160,6 +163,12 @@ pub enum EventBody {
         attempt: u32,
         /// Where its action will run, in order; empty for a manual action.
         machines: Vec<MachineId>,
+        /// The list that it goes over, where the step is a map; nothing where the list of the attempt before stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        items: Option<Vec<Value>>,
+        /// Whether items that ended well in the attempt before keep their end, and only the others run again.
+        #[serde(default, skip_serializing_if = "is_no")]
+        resumes: bool,
     },
     /// Work was handed to a machine: from here on it may have had an effect.
     TargetStarted {
@@ -169,6 +178,9 @@ pub enum EventBody {
         attempt: u32,
         /// The machine.
         machine: MachineId,
+        /// The item, where the step is a map.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
         /// Which delivery, from 1 in each attempt.
         epoch: u32,
     },
@@ -180,10 +192,16 @@ pub enum EventBody {
         attempt: u32,
         /// The machine.
         machine: MachineId,
+        /// The item, where the step is a map.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
         /// Which delivery.
         epoch: u32,
         /// How it ended.
         outcome: Box<TaskOutcome>,
+        /// When the item may be handed out again; nothing when this is its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at: Option<Timestamp>,
     },
     /// Nobody will report how this delivery ended.
     TargetLost {
@@ -193,6 +211,9 @@ pub enum EventBody {
         attempt: u32,
         /// The machine.
         machine: MachineId,
+        /// The item, where the step is a map.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
         /// Which delivery.
         epoch: u32,
         /// Why: `server_restart`, `machine_lost`, `cancel_timeout`.
@@ -206,6 +227,9 @@ pub enum EventBody {
         attempt: u32,
         /// The machines.
         machines: Vec<MachineId>,
+        /// The item on each of them, where the step is a map.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        items: Vec<u32>,
     },
     /// Somebody asked for the end of a step's work on one machine; the other machines go on.
     TargetCancelRequested {
@@ -228,6 +252,9 @@ pub enum EventBody {
         attempt: u32,
         /// The machine.
         machine: MachineId,
+        /// The item, where the step is a map.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
         /// The delivery that it is about.
         epoch: u32,
         /// How it says that it ended.
@@ -290,6 +317,9 @@ pub enum EventBody {
         attempt: u32,
         /// The machine.
         machine: MachineId,
+        /// The item, where the step is a map.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<u32>,
         /// Whether the work was done; nothing means: run it again.
         succeeded: Option<bool>,
         /// Who said so.
@@ -368,6 +398,11 @@ pub enum EventBody {
     },
     /// It was asked to end and nothing is running any more.
     Cancelled,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 impl EventBody {

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::event::{Actor, GateKind, GateRecord, ParentStep, StepFailure};
+use super::target::TargetState;
+use super::targets::Targets;
+use super::template::Shown;
 use super::{Action, Graph, WorkflowDefinition};
 use crate::clock::Timestamp;
 use crate::evidence::{Review, VerdictKind, WorkReport};
 use crate::id::{ExecutionId, MachineId, WorkflowId};
 use crate::plugin::{Phase, PinnedPlugin};
-use crate::task::{TargetView, TaskOutcome};
 
 /// Where an execution stands, in the guide's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -154,66 +156,6 @@ pub enum WaitingFor {
     Decision,
 }
 
-/// Where one target of a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TargetPhase {
-    /// Not handed out.
-    Waiting,
-    /// Handed out, no report yet.
-    Running,
-    /// Ended well.
-    Succeeded,
-    /// Ended badly.
-    Failed,
-    /// Will not be handed out.
-    GivenUp,
-    /// Handed out, and nobody will report: somebody has to say what became of it.
-    Unknown,
-    /// Ended because the execution was cancelled.
-    Cancelled,
-}
-
-/// One target of a step: a machine that its action runs on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TargetState {
-    /// The machine.
-    pub machine: MachineId,
-    /// Where it stands.
-    pub phase: TargetPhase,
-    /// The latest delivery, from 1; 0 when there was none.
-    pub epoch: u32,
-    /// How often nobody reported, in this attempt.
-    pub losses: u32,
-    /// When the latest delivery was handed out.
-    pub started_at: Option<Timestamp>,
-    /// How it ended.
-    pub outcome: Option<Box<TaskOutcome>>,
-}
-
-impl TargetState {
-    pub(super) fn new(machine: MachineId) -> Self {
-        TargetState {
-            machine,
-            phase: TargetPhase::Waiting,
-            epoch: 0,
-            losses: 0,
-            started_at: None,
-            outcome: None,
-        }
-    }
-
-    pub(super) fn view(&self) -> TargetView {
-        match self.phase {
-            TargetPhase::Waiting => TargetView::Waiting,
-            TargetPhase::Running | TargetPhase::Unknown => TargetView::Running,
-            TargetPhase::Succeeded => TargetView::Succeeded,
-            TargetPhase::Failed | TargetPhase::Cancelled => TargetView::Failed,
-            TargetPhase::GivenUp => TargetView::GivenUp,
-        }
-    }
-}
-
 /// One step of an execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
@@ -262,7 +204,10 @@ pub struct StepState {
     pub(super) dependencies_left: u32,
     /// Its targets; stored in rows of their own, and shared between snapshots.
     #[serde(skip)]
-    pub targets: Vec<Arc<TargetState>>,
+    pub targets: Targets,
+    /// Its outputs as templates see them.
+    #[serde(skip)]
+    pub(super) shown_outputs: Shown,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
@@ -292,7 +237,8 @@ impl StepState {
             cancelled_machines: BTreeMap::new(),
             blocked_by: None,
             dependencies_left: u32::try_from(dependencies).unwrap_or(u32::MAX),
-            targets: Vec::new(),
+            targets: Targets::default(),
+            shown_outputs: Shown::default(),
         }
     }
 
@@ -332,10 +278,6 @@ impl StepState {
         self.gates
             .iter()
             .any(|record| record.gate == gate && record.verdict.kind == VerdictKind::Pass)
-    }
-
-    pub(super) fn target(&self, machine: &MachineId) -> Option<usize> {
-        self.targets.iter().position(|target| target.machine == *machine)
     }
 }
 
@@ -401,6 +343,8 @@ pub struct Execution {
     /// How many steps have ended.
     pub(super) ended: usize,
     pub(super) dirty: Dirty,
+    /// The parameters as templates see them; they never change.
+    pub(super) shown_parameters: Arc<Shown>,
 }
 
 impl PartialEq for Execution {
@@ -429,7 +373,7 @@ impl Execution {
         }
         for (index, row) in targets {
             if let Some(place) = rows.get_mut(index) {
-                Arc::make_mut(place).targets = row.into_iter().map(Arc::new).collect();
+                Arc::make_mut(place).targets = Targets::of_rows(row);
             }
         }
         let mut execution = Execution {
@@ -441,6 +385,7 @@ impl Execution {
             ready: BTreeSet::new(),
             ended: 0,
             dirty: Dirty::default(),
+            shown_parameters: Arc::default(),
         };
         execution.derive();
         execution
@@ -620,6 +565,11 @@ impl Execution {
     /// Returns whether the work of a step finds itself again when it is handed out twice: a child execution does.
     pub fn runs_child(&self, step: usize) -> bool {
         matches!(self.definition.steps[step].action, Action::Workflow { .. })
+    }
+
+    /// Returns whether a step is performed for each item of a list.
+    pub(super) fn is_map(&self, step: usize) -> bool {
+        self.definition.steps[step].map.is_some()
     }
 
     /// Returns whether the action of a step is somebody's work.

@@ -1,18 +1,24 @@
 //! What should be done now: facts to record first, then effects that should be under way. Decides, and does nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::execution::{Gate, GateTiming};
 use super::{
-    Action, Event, EventBody, Execution, FailureCause, IllegalEvent, OnFailure, RetryPolicy,
-    SkipReason, StepFailure, StepPhase, TargetPhase, scope, settle, test_condition,
+    Action, Event, EventBody, Execution, FailureCause, IllegalEvent, MAP_OUTPUTS_BYTES_MAX,
+    MAP_TARGETS_MAX, MapError, OnFailure, RetryPolicy, SkipReason, StepFailure, StepPhase, scope,
+    settle, test_condition,
 };
 use crate::clock::Timestamp;
 use crate::id::MachineId;
 use crate::near::did_you_mean;
-use crate::task::{FailureClass, TargetView, plan_targets};
+use crate::task::{
+    FailureClass, OutcomeStatus, Strategy, StrategyPlan, TargetView, TaskOutcome, plan_targets,
+};
 
 /// A machine as the decision sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +253,7 @@ fn begin_ready(execution: &Execution, world: World<'_>, index: usize, out: &mut 
                 return;
             }
             Err(error) => {
-                out.record.push(refuse(execution, index, "condition", error.to_string()));
+                out.record.push(refuse(execution, index, "condition", error.to_string(), None));
                 return;
             }
         }
@@ -257,6 +263,16 @@ fn begin_ready(execution: &Execution, world: World<'_>, index: usize, out: &mut 
 
 fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) {
     let definition = &execution.definition.steps[index];
+    let state = &execution.steps[index];
+    let started = |machines: Vec<MachineId>, items: Option<Vec<Value>>, resumes: bool| {
+        let (step, attempt) = (definition.id.clone(), state.attempt + 1);
+        EventBody::StepStarted { step, attempt, machines, items, resumes }
+    };
+    if takes_up_items(execution, index) {
+        // What has ended well is done: the others run where they ran.
+        out.record.push(started(state.targets.machines().to_vec(), None, true));
+        return;
+    }
     let machines = match &definition.action {
         Action::Manual { .. } => Ok(Vec::new()),
         Action::Tool(_) | Action::Pattern { .. } | Action::Workflow { .. } => {
@@ -271,32 +287,55 @@ fn begin(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) 
             resolve(named, world.machines)
         }
     };
-    match machines {
-        Ok(machines) => out.record.push(EventBody::StepStarted {
-            step: definition.id.clone(),
-            attempt: execution.steps[index].attempt + 1,
-            machines,
-        }),
-        Err(message) if execution.steps[index].phase == StepPhase::Waiting => {
-            out.record.push(refuse(execution, index, "unknown_machine", message));
+    let first = state.phase == StepPhase::Waiting;
+    let machines = match machines {
+        Ok(machines) => machines,
+        Err(message) if first => {
+            out.record.push(refuse(execution, index, "unknown_machine", message, None));
+            return;
         }
-        Err(_) => {
-            // A machine that went away between two attempts: keep the earlier targets, the fabric will say.
-            let machines = execution.steps[index]
-                .targets
-                .iter()
-                .map(|target| target.machine.clone())
-                .collect();
-            out.record.push(EventBody::StepStarted {
-                step: definition.id.clone(),
-                attempt: execution.steps[index].attempt + 1,
-                machines,
-            });
+        // A machine that went away between two attempts: keep the earlier targets, the fabric will say.
+        Err(_) => state.targets.machines().to_vec(),
+    };
+    let items = match &definition.map {
+        None => None,
+        // The list is evaluated once: it stands from then on.
+        Some(_) if !state.targets.is_empty() => None,
+        Some(_) if !first => Some(Vec::new()),
+        Some(map) => {
+            let targets = |items: Vec<Value>| match items.len() * machines.len() {
+                0..=MAP_TARGETS_MAX => Ok(items),
+                _ => Err(MapError::TooManyTargets { items: items.len(), machines: machines.len() }),
+            };
+            match map.items(&scope(execution, index)).and_then(targets) {
+                Ok(items) => Some(items),
+                Err(error) => {
+                    let (message, hint) = (error.to_string(), error.hint().to_owned());
+                    out.record.push(refuse(execution, index, error.code(), message, Some(hint)));
+                    return;
+                }
+            }
         }
-    }
+    };
+    out.record.push(started(machines, items, false));
 }
 
-fn refuse(execution: &Execution, index: usize, code: &str, message: String) -> EventBody {
+/// Returns whether the attempt to come goes on where the last one failed: some of a map's items did, and no gate refused
+/// the whole.
+fn takes_up_items(execution: &Execution, index: usize) -> bool {
+    let state = &execution.steps[index];
+    let by_action =
+        state.failure.as_ref().is_some_and(|failure| failure.cause == FailureCause::Action);
+    state.targets.is_mapped() && by_action
+}
+
+fn refuse(
+    execution: &Execution,
+    index: usize,
+    code: &str,
+    message: String,
+    hint: Option<String>,
+) -> EventBody {
     EventBody::StepFailed {
         step: execution.definition.steps[index].id.clone(),
         attempt: execution.steps[index].attempt,
@@ -305,7 +344,7 @@ fn refuse(execution: &Execution, index: usize, code: &str, message: String) -> E
             class: FailureClass::Permanent,
             code: code.to_owned(),
             message,
-            hint: None,
+            hint,
             machine: None,
         },
     }
@@ -423,13 +462,10 @@ fn stop_targets(
     (deadline, reason): (Timestamp, &str),
     out: &mut Next,
 ) -> bool {
-    let state = &execution.steps[index];
     let mut running = false;
-    for (target, row) in state.targets.iter().enumerate() {
-        if row.phase == TargetPhase::Running {
-            running = true;
-            stop_target(execution, world, (index, target), (deadline, reason), out);
-        }
+    for target in execution.steps[index].targets.running() {
+        running = true;
+        stop_target(execution, world, (index, target), (deadline, reason), out);
     }
     running
 }
@@ -450,6 +486,7 @@ fn stop_target(
             step: execution.definition.steps[index].id.clone(),
             attempt,
             machine: row.machine.clone(),
+            item: row.item_index(),
             epoch,
             reason: reason.to_owned(),
         });
@@ -467,33 +504,33 @@ fn act(execution: &Execution, world: World<'_>, index: usize, held: bool, out: &
         stop_targets(execution, world, index, (deadline, "total_timeout"), out);
         return;
     }
-    let views: Vec<TargetView> = state.targets.iter().map(|target| target.view()).collect();
-    let plan = plan_targets(&definition.strategy, &views);
+    let plan = plan_step(execution, index, world.now);
     if !plan.give_up.is_empty() {
+        let given_up = || plan.give_up.iter().map(|target| &state.targets[*target]);
         out.record.push(EventBody::TargetsGivenUp {
             step: definition.id.clone(),
             attempt: state.attempt,
-            machines: plan
-                .give_up
-                .iter()
-                .map(|target| state.targets[*target].machine.clone())
-                .collect(),
+            machines: given_up().map(|target| target.machine.clone()).collect(),
+            items: given_up().filter_map(|target| target.item_index()).collect(),
         });
     }
     if !held {
         for target in plan.start {
+            let row = &state.targets[target];
             out.record.push(EventBody::TargetStarted {
                 step: definition.id.clone(),
                 attempt: state.attempt,
-                machine: state.targets[target].machine.clone(),
-                epoch: state.targets[target].epoch + 1,
+                machine: row.machine.clone(),
+                item: row.item_index(),
+                epoch: row.epoch + 1,
             });
         }
-    }
-    for (target, row) in state.targets.iter().enumerate() {
-        if row.phase != TargetPhase::Running {
-            continue;
+        if let Some((moment, _)) = state.targets.resting().find(|(moment, _)| *moment > world.now) {
+            out.wake(moment);
         }
+    }
+    for target in state.targets.running() {
+        let row = &state.targets[target];
         if let Some(asked_at) = state.cancelled_machines.get(&row.machine) {
             let deadline = asked_at.plus(world.cancel_wait);
             stop_target(execution, world, (index, target), (deadline, "cancel_timeout"), out);
@@ -508,21 +545,74 @@ fn act(execution: &Execution, world: World<'_>, index: usize, held: bool, out: &
     }
 }
 
+/// Plans the targets of a step by its strategy, and where it is a map, within its width.
+fn plan_step(execution: &Execution, index: usize, now: Timestamp) -> StrategyPlan {
+    let definition = &execution.definition.steps[index];
+    let targets = &execution.steps[index].targets;
+    let Some(map) = &definition.map else {
+        return plan_targets(&definition.strategy, targets.views());
+    };
+    let machines = targets.machines().len().max(1);
+    let width = map.max.max(1) as usize;
+    // How many targets may start by the strategy's own width; that of the map counts items.
+    let (strategy, mut places) = match &definition.strategy {
+        Strategy::Parallel { max } => {
+            let most = max.map_or(usize::MAX, |max| max.max(1) as usize);
+            let out = targets.tally().running + targets.tally().unknown;
+            // One machine: items and targets are the same, so the planner has to look no further.
+            let all = if machines == 1 { most.min(width) } else { targets.len().max(1) };
+            let max = Some(u32::try_from(all).unwrap_or(u32::MAX));
+            (Strategy::Parallel { max }, most.saturating_sub(out))
+        }
+        sequential => (sequential.clone(), usize::MAX),
+    };
+    let due = targets.resting().take_while(|(moment, _)| *moment <= now);
+    let due: Vec<usize> = due.map(|(_, target)| target).collect();
+    let mut plan = if due.is_empty() {
+        plan_targets(&strategy, targets.views())
+    } else {
+        let mut views = targets.views().to_vec();
+        for target in due {
+            views[target] = TargetView::Waiting;
+        }
+        plan_targets(&strategy, &views)
+    };
+    let mut items = targets.items_out();
+    plan.start.retain(|target| {
+        let item = target / machines;
+        let fits = places > 0 && (items.contains(&item) || items.len() < width);
+        if fits {
+            places -= 1;
+            items.insert(item);
+        }
+        fits
+    });
+    plan
+}
+
 fn settle_step(execution: &Execution, world: World<'_>, index: usize, out: &mut Next) {
     let definition = &execution.definition.steps[index];
     let state = &execution.steps[index];
     let step = definition.id.clone();
     let attempt = state.attempt;
     let Some(failure) = state.failure.clone() else {
-        out.record.push(EventBody::StepCompleted { step, attempt, outputs: settle(state) });
+        let map = execution.is_map(index);
+        let outputs = settle(state, map);
+        out.record.push(if map && too_large(&outputs) {
+            let failure = outputs_too_large();
+            EventBody::StepFailed { step, attempt, failure }
+        } else {
+            EventBody::StepCompleted { step, attempt, outputs }
+        });
         return;
     };
-    let default = RetryPolicy::default();
-    let policy = definition.retry.as_ref().unwrap_or(&default);
+    let policy = policy(execution, index);
     let used = attempt - state.attempts_before;
-    let again = state.expired_at.is_none() && policy.on.contains(&failure.class);
+    // Items have their attempts behind them when they fail; a gate that refuses the whole is another matter.
+    let of_items = takes_up_items(execution, index);
+    let again = state.expired_at.is_none() && !of_items && policy.on.contains(&failure.class);
     out.record.push(if again && used < policy.attempts {
-        let pause = pause(policy, used, (execution.id().as_str(), step.as_str(), attempt));
+        let pause = pause(&policy, used, (execution.id().as_str(), step.as_str(), attempt));
         EventBody::RetryScheduled {
             step,
             attempt: attempt + 1,
@@ -532,6 +622,56 @@ fn settle_step(execution: &Execution, world: World<'_>, index: usize, out: &mut 
     } else {
         EventBody::StepFailed { step, attempt, failure }
     });
+}
+
+fn policy(execution: &Execution, index: usize) -> Cow<'_, RetryPolicy> {
+    match &execution.definition.steps[index].retry {
+        Some(policy) => Cow::Borrowed(policy),
+        None => Cow::Owned(RetryPolicy::default()),
+    }
+}
+
+fn too_large(outputs: &Map<String, Value>) -> bool {
+    serde_json::to_string(outputs).map_or(true, |text| text.len() > MAP_OUTPUTS_BYTES_MAX)
+}
+
+fn outputs_too_large() -> StepFailure {
+    StepFailure {
+        cause: FailureCause::Action,
+        class: FailureClass::Permanent,
+        code: "outputs_too_large".to_owned(),
+        message: format!(
+            "the outputs of all items have more than {MAP_OUTPUTS_BYTES_MAX} bytes together"
+        ),
+        hint: Some("let an item put out little: a number, a digest, the name of a file".to_owned()),
+        machine: None,
+    }
+}
+
+/// Returns when an item of a map that has ended so is handed out again; nothing when this is its end.
+///
+/// Each item has attempts of its own, counted by the step's policy, while the others go on.
+pub(super) fn retry_of_item(
+    execution: &Execution,
+    (index, target): (usize, usize),
+    outcome: &TaskOutcome,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let state = &execution.steps[index];
+    let row = &state.targets[target];
+    let item = row.item_index()?;
+    let failure = outcome.failure.as_ref().filter(|_| !outcome.succeeded())?;
+    let ending = execution.head.cancel.is_some()
+        || state.expired_at.is_some()
+        || outcome.status == OutcomeStatus::Cancelled;
+    let policy = policy(execution, index);
+    let used = row.retries + 1;
+    if ending || !policy.on.contains(&failure.class) || used >= policy.attempts {
+        return None;
+    }
+    let step = execution.definition.steps[index].id.as_str();
+    let name = format!("{step}/{}/{item}", row.machine);
+    Some(now.plus(pause(&policy, used, (execution.id().as_str(), &name, used))))
 }
 
 /// Returns the pause behind the attempt `used`, drawn from `seed` so that the decision needs no randomness.

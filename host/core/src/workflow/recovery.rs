@@ -1,6 +1,6 @@
 //! What a restart means for an execution: a plan, made from rows alone.
 
-use super::{EventBody, Execution, TargetPhase};
+use super::{EventBody, Execution};
 
 /// What has to be recorded before an execution that was under way can go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +25,16 @@ pub fn recover(execution: &Execution) -> Recovery {
             continue;
         }
         let state = execution.step(index);
-        for target in &state.targets {
-            if target.phase == TargetPhase::Running {
-                record.push(EventBody::TargetLost {
-                    step: execution.definition().steps[index].id.clone(),
-                    attempt: state.attempt,
-                    machine: target.machine.clone(),
-                    epoch: target.epoch,
-                    reason: "server_restart".to_owned(),
-                });
-            }
+        for position in state.targets.running() {
+            let target = &state.targets[position];
+            record.push(EventBody::TargetLost {
+                step: execution.definition().steps[index].id.clone(),
+                attempt: state.attempt,
+                machine: target.machine.clone(),
+                item: target.item_index(),
+                epoch: target.epoch,
+                reason: "server_restart".to_owned(),
+            });
         }
     }
     Recovery { record }

@@ -3,8 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use super::template::{check_condition, check_templates};
-use super::{Action, Graph, OnReviewTimeout, Step, WorkflowDefinition};
+use serde_json::Value;
+
+use super::map::NAMES_TAKEN;
+use super::template::{check_condition, check_templates, is_identifier};
+use super::{
+    Action, Graph, MAP_AT_ONCE_MAX, MAP_ITEMS_MAX, OnReviewTimeout, Step, WorkflowDefinition,
+};
 use crate::id::WorkflowId;
 use crate::near::did_you_mean;
 use crate::plugin::Phase;
@@ -293,6 +298,7 @@ fn check_step(
     check_review(index, step, limits, report);
     check_retry(index, step, report);
     check_action(index, step, report);
+    check_map(index, step, report);
     if let Some(when) = &step.when
         && let Err(error) = check_condition(when)
     {
@@ -377,6 +383,60 @@ fn check_action(index: usize, step: &Step, report: &mut Report) {
             }
         }
         Action::Manual { .. } => {}
+    }
+}
+
+fn check_map(index: usize, step: &Step, report: &mut Report) {
+    let Some(map) = &step.map else { return };
+    let at = |field: &str| format!("/steps/{index}/map{field}");
+    if matches!(step.action, Action::Manual { .. }) {
+        report.add(
+            "map_manual",
+            at(""),
+            format!(
+                "step `{}` is done by hand, and a map needs an action that runs by itself; let it run a child \
+                 workflow with that step for each item",
+                step.id
+            ),
+        );
+    }
+    match &map.over {
+        Value::String(expression) if expression.trim().is_empty() => {
+            report.add("map_over", at("/over"), "the list has no name; expected one, or a list");
+        }
+        Value::String(_) => {}
+        Value::Array(items) if items.len() > MAP_ITEMS_MAX => report.add(
+            "map_over",
+            at("/over"),
+            format!("has {} items; at most {MAP_ITEMS_MAX} are allowed", items.len()),
+        ),
+        Value::Array(_) => {}
+        _ => report.add(
+            "map_over",
+            at("/over"),
+            "expected a list, or an expression that gives one, such as `{{ parameters.files }}`",
+        ),
+    }
+    let taken = NAMES_TAKEN.contains(&map.name.as_str());
+    if map.name.len() > 64 || !is_identifier(&map.name) {
+        report.add(
+            "map_as",
+            at("/as"),
+            format!(
+                "`{}` cannot name an item; use letters, digits and `_`, at most 64, not beginning with a digit",
+                map.name.chars().take(80).collect::<String>().escape_debug()
+            ),
+        );
+    } else if taken {
+        let message = format!("templates know `{}` already; choose another name", map.name);
+        report.add("map_as", at("/as"), message);
+    }
+    if !(1..=MAP_AT_ONCE_MAX).contains(&map.max) {
+        report.add(
+            "map_max",
+            at("/max"),
+            format!("{} is not between 1 and {MAP_AT_ONCE_MAX}", map.max),
+        );
     }
 }
 

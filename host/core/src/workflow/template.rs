@@ -2,7 +2,8 @@
 //! outputs; an undefined name is an error; work and size are bounded.
 
 use std::error::Error as _;
-use std::sync::LazyLock;
+use std::fmt;
+use std::sync::{LazyLock, OnceLock};
 
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
@@ -53,6 +54,38 @@ fn environment() -> Environment<'static> {
     environment
 }
 
+/// What templates are rendered with; they are compiled and forgotten, so it does not grow.
+static RENDERING: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
+/// A value as templates see it, converted once however many templates look: ten thousand items see the same parameters.
+/// Whoever changes what it was made from begins a new one; a copy is empty.
+#[derive(Default)]
+pub(super) struct Shown(OnceLock<minijinja::Value>);
+
+impl Shown {
+    fn get(&self, of: &Map<String, Value>) -> minijinja::Value {
+        self.0.get_or_init(|| minijinja::value::Serde(of).into()).clone()
+    }
+}
+
+impl Clone for Shown {
+    fn clone(&self) -> Self {
+        Shown::default()
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Shown")
+    }
+}
+
 /// Builds what templates see.
 type Build<'a> = Box<dyn FnOnce() -> minijinja::Value + Send + 'a>;
 
@@ -64,11 +97,11 @@ pub struct Scope<'a>(LazyLock<minijinja::Value, Build<'a>>);
 impl<'a> Scope<'a> {
     /// Builds a scope from a JSON object.
     pub fn of(values: Value) -> Self {
-        Self::later(move || values)
+        Self::later(move || minijinja::value::Serde(&values).into())
     }
 
-    fn later(values: impl FnOnce() -> Value + Send + 'a) -> Self {
-        Scope(LazyLock::new(Box::new(move || minijinja::value::Serde(&values()).into())))
+    fn later(values: impl FnOnce() -> minijinja::Value + Send + 'a) -> Self {
+        Scope(LazyLock::new(Box::new(values)))
     }
 }
 
@@ -76,38 +109,54 @@ impl<'a> Scope<'a> {
 ///
 /// Only steps that this one depends on, directly or not, are sure to have ended; others show what they have so far.
 pub fn scope(execution: &Execution, step: usize) -> Scope<'_> {
-    Scope::later(move || values(execution, step))
+    Scope::later(move || minijinja::Value::from_pairs(values(execution, step)))
 }
 
-fn values(execution: &Execution, step: usize) -> Value {
+/// Returns what templates of a step's action see at one of its targets: the same, and where the step is a map, the item
+/// and its position, under the names that the map gives them.
+pub fn target_scope(execution: &Execution, step: usize, target: usize) -> Scope<'_> {
+    Scope::later(move || {
+        let mut values = values(execution, step);
+        if let Some(map) = &execution.definition().steps[step].map
+            && let Some(target) = execution.step(step).targets.get(target)
+            && let Some(item) = &target.item
+        {
+            values.push((map.name.clone(), minijinja::value::Serde(&item.value).into()));
+            values.push((map.index_name(), item.index.into()));
+        }
+        minijinja::Value::from_pairs(values)
+    })
+}
+
+fn values(execution: &Execution, step: usize) -> Vec<(String, minijinja::Value)> {
+    let pairs = |pairs: [(&str, minijinja::Value); 2]| minijinja::Value::from_pairs(pairs);
     let definition = execution.definition();
-    let mut steps = Map::new();
+    let mut steps: Vec<(String, minijinja::Value)> = Vec::new();
     for (index, other) in definition.steps.iter().enumerate() {
         let state = execution.step(index);
         if state.status() != StepStatus::Pending {
-            steps.insert(
-                other.id.to_string(),
-                serde_json::json!({
-                    "status": state.status().as_str(),
-                    "outputs": state.outputs,
-                }),
-            );
+            let shown = pairs([
+                ("status", state.status().as_str().into()),
+                ("outputs", state.shown_outputs.get(&state.outputs)),
+            ]);
+            steps.push((other.id.to_string(), shown));
         }
     }
     let own = &definition.steps[step];
-    serde_json::json!({
-        "parameters": execution.head().parameters,
-        "steps": steps,
-        "step": {
-            "id": own.id.as_str(),
-            "attempt": execution.step(step).attempt,
-            "parameters": own.parameters,
-        },
-        "execution": {
-            "id": execution.head().id.as_str(),
-            "workflow_id": execution.head().workflow_id.as_str(),
-        },
-    })
+    let head = execution.head();
+    let step: [(&str, minijinja::Value); 3] = [
+        ("id", own.id.as_str().into()),
+        ("attempt", execution.step(step).attempt.into()),
+        ("parameters", minijinja::value::Serde(&own.parameters).into()),
+    ];
+    let execution_ids =
+        pairs([("id", head.id.as_str().into()), ("workflow_id", head.workflow_id.as_str().into())]);
+    vec![
+        ("parameters".to_owned(), execution.shown_parameters.get(&head.parameters)),
+        ("steps".to_owned(), minijinja::Value::from_pairs(steps)),
+        ("step".to_owned(), minijinja::Value::from_pairs(step)),
+        ("execution".to_owned(), execution_ids),
+    ]
 }
 
 fn is_template(text: &str) -> bool {
@@ -129,9 +178,8 @@ pub fn render_text(text: &str, scope: &Scope<'_>) -> Result<String, TemplateErro
     if !is_template(text) {
         return Ok(text.to_owned());
     }
-    let rendered = environment()
-        .render_str(text, &*scope.0)
-        .map_err(|error| TemplateError::of(text, &error))?;
+    let rendered =
+        RENDERING.render_str(text, &*scope.0).map_err(|error| TemplateError::of(text, &error))?;
     if rendered.len() > TEXT_BYTES_MAX {
         let message = format!("renders to {} bytes; at most {TEXT_BYTES_MAX}", rendered.len());
         return Err(TemplateError::new(text, message));
@@ -147,20 +195,7 @@ pub fn render_text(text: &str, scope: &Scope<'_>) -> Result<String, TemplateErro
 pub fn render_value(value: &Value, scope: &Scope<'_>) -> Result<Value, TemplateError> {
     Ok(match value {
         Value::String(text) => match whole_expression(text) {
-            Some(expression) => {
-                let environment = environment();
-                let compiled = environment
-                    .compile_expression(expression)
-                    .map_err(|error| TemplateError::of(text, &error))?;
-                let found =
-                    compiled.eval(&*scope.0).map_err(|error| TemplateError::of(text, &error))?;
-                if found.is_undefined() {
-                    let message = format!("`{}` is undefined", expression.trim());
-                    return Err(TemplateError::new(text, message));
-                }
-                serde_json::to_value(&found)
-                    .map_err(|error| TemplateError::new(text, error.to_string()))?
-            }
+            Some(expression) => as_json(text, &find(text, expression, scope)?)?,
             None => Value::String(render_text(text, scope)?),
         },
         Value::Array(items) => Value::Array(
@@ -204,16 +239,34 @@ pub fn render_texts(value: &Value, scope: &Scope<'_>) -> Result<Value, TemplateE
 /// Says what is undefined or malformed.
 pub fn test_condition(condition: &str, scope: &Scope<'_>) -> Result<bool, TemplateError> {
     let expression = whole_expression(condition).unwrap_or(condition);
-    let environment = environment();
-    let compiled = environment
-        .compile_expression(expression)
-        .map_err(|error| TemplateError::of(condition, &error))?;
-    let found = compiled.eval(&*scope.0).map_err(|error| TemplateError::of(condition, &error))?;
+    Ok(find(condition, expression, scope)?.is_true())
+}
+
+/// Evaluates an expression, with or without `{{ }}` around it.
+pub(super) fn evaluate(text: &str, scope: &Scope<'_>) -> Result<Value, TemplateError> {
+    let expression = whole_expression(text).unwrap_or(text);
+    as_json(text, &find(text, expression, scope)?)
+}
+
+/// Evaluates the expression in `text`; what is undefined is an error.
+fn find(
+    text: &str,
+    expression: &str,
+    scope: &Scope<'_>,
+) -> Result<minijinja::Value, TemplateError> {
+    let found = RENDERING
+        .compile_expression_owned(expression.to_owned())
+        .and_then(|compiled| compiled.eval(&*scope.0))
+        .map_err(|error| TemplateError::of(text, &error))?;
     if found.is_undefined() {
         let message = format!("`{}` is undefined", expression.trim());
-        return Err(TemplateError::new(condition, message));
+        return Err(TemplateError::new(text, message));
     }
-    Ok(found.is_true())
+    Ok(found)
+}
+
+fn as_json(text: &str, found: &minijinja::Value) -> Result<Value, TemplateError> {
+    serde_json::to_value(found).map_err(|error| TemplateError::new(text, error.to_string()))
 }
 
 pub(super) fn check_condition(condition: &str) -> Result<(), TemplateError> {
@@ -224,14 +277,29 @@ pub(super) fn check_condition(condition: &str) -> Result<(), TemplateError> {
         .map_err(|error| TemplateError::of(condition, &error))
 }
 
+/// Returns whether templates can call a value so.
+pub(super) fn is_identifier(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
 /// Parses every template of a step and returns those that do not parse, each with its place in the step.
 pub(super) fn check_templates(step: &Step) -> Vec<(String, TemplateError)> {
     let mut faults = Vec::new();
+    let over = step.map.as_ref().map(|map| &map.over);
+    if let Some(Value::String(expression)) = over
+        && let Err(error) = check_condition(expression)
+    {
+        faults.push(("map/over".to_owned(), error));
+    }
+    let literal_list = over.filter(|over| over.is_array()).cloned().unwrap_or_default();
     let parts = [
         ("action", serde_json::to_value(&step.action)),
         ("probes", serde_json::to_value(&step.probes)),
         ("enforcement_parameters", serde_json::to_value(&step.enforcement_parameters)),
         ("validation_parameters", serde_json::to_value(&step.validation_parameters)),
+        ("map/over", Ok(literal_list)),
     ];
     for (name, value) in parts {
         let value = value.expect("the parts of a step are plain JSON");

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::execution::{Dirty, ExecutionHead, Gate, GateTiming};
+use super::targets::Targets;
+use super::template::Shown;
 use super::{
     Event, EventBody, Execution, ExecutionStatus, FailureCause, GateKind, GateRecord, Graph,
     OnFailure, OnReviewTimeout, OnValidatorError, SkipReason, Started, StepFailure, StepPhase,
@@ -11,8 +15,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::evidence::VerdictKind;
-use crate::id::{ExecutionId, StepId};
-use crate::task::{FailureClass, GroupEnd, OutcomeStatus, TargetView, plan_targets};
+use crate::id::{ExecutionId, MachineId, StepId};
+use crate::task::{FailureClass, GroupEnd, OutcomeStatus, plan_targets};
 
 /// How often nobody may report before a target counts as failed. Losses of infrastructure are counted apart from
 /// attempts, so that a crash does not use up what the author allowed for failures (ENGINES 6.3).
@@ -118,7 +122,7 @@ impl Execution {
         let at = event.at;
         match &event.body {
             EventBody::Started(_) => Err("the execution has started already".to_owned()),
-            EventBody::StepStarted { step, attempt, machines } => {
+            EventBody::StepStarted { step, attempt, machines, items, resumes } => {
                 let index = self.find(step)?;
                 let begins = match self.steps[index].phase {
                     StepPhase::Waiting => self.steps[index].dependencies_left == 0,
@@ -128,19 +132,7 @@ impl Execution {
                 if !begins || *attempt != self.steps[index].attempt + 1 {
                     return Err(self.stands(index));
                 }
-                let cancelled = &self.steps[index].cancelled_machines;
-                let targets: Vec<Arc<TargetState>> = machines
-                    .iter()
-                    .cloned()
-                    .map(|machine| {
-                        let ended = cancelled.contains_key(&machine);
-                        let mut target = TargetState::new(machine);
-                        if ended {
-                            target.phase = TargetPhase::Cancelled;
-                        }
-                        Arc::new(target)
-                    })
-                    .collect();
+                let targets = self.new_targets(index, machines, items.as_deref(), *resumes);
                 let state = self.touch(index);
                 state.attempt = *attempt;
                 state.started_at.get_or_insert(at);
@@ -165,8 +157,8 @@ impl Execution {
                 self.go_on(index, GateTiming::Before);
                 Ok(())
             }
-            EventBody::TargetStarted { step, attempt, machine, epoch } => {
-                let (index, target) = self.find_target(step, *attempt, machine)?;
+            EventBody::TargetStarted { step, attempt, machine, item, epoch } => {
+                let (index, target) = self.find_target(step, *attempt, machine, *item)?;
                 let state = &self.steps[index].targets[target];
                 let acting = matches!(
                     self.steps[index].phase,
@@ -175,32 +167,51 @@ impl Execution {
                 if !acting || state.phase != TargetPhase::Waiting || *epoch != state.epoch + 1 {
                     return Err(self.stands(index));
                 }
-                let state = self.touch_target(index, target);
-                state.phase = TargetPhase::Running;
-                state.epoch = *epoch;
-                state.started_at = Some(at);
+                self.change_target(index, target, |state| {
+                    state.phase = TargetPhase::Running;
+                    state.epoch = *epoch;
+                    state.started_at = Some(at);
+                    state.not_before = None;
+                    state.outcome = None;
+                });
                 self.targets_changed(index);
                 Ok(())
             }
-            EventBody::TargetFinished { step, attempt, machine, epoch, outcome } => {
-                let (index, target) = self.find_target(step, *attempt, machine)?;
+            EventBody::TargetFinished {
+                step,
+                attempt,
+                machine,
+                item,
+                epoch,
+                outcome,
+                retry_at,
+            } => {
+                let (index, target) = self.find_target(step, *attempt, machine, *item)?;
                 let state = &self.steps[index].targets[target];
                 let legal = matches!(state.phase, TargetPhase::Running | TargetPhase::Unknown);
-                if !legal || state.epoch != *epoch {
+                let again_without_item = retry_at.is_some() && item.is_none();
+                if !legal || state.epoch != *epoch || again_without_item {
                     return Err(self.stands(index));
                 }
-                let state = self.touch_target(index, target);
-                state.phase = match outcome.status {
-                    OutcomeStatus::Succeeded => TargetPhase::Succeeded,
-                    OutcomeStatus::Cancelled => TargetPhase::Cancelled,
-                    _ => TargetPhase::Failed,
-                };
-                state.outcome = Some(outcome.clone());
+                self.change_target(index, target, |state| {
+                    state.phase = match outcome.status {
+                        _ if retry_at.is_some() => TargetPhase::Waiting,
+                        OutcomeStatus::Succeeded => TargetPhase::Succeeded,
+                        OutcomeStatus::Cancelled => TargetPhase::Cancelled,
+                        _ => TargetPhase::Failed,
+                    };
+                    state.outcome = Some(outcome.clone());
+                    if retry_at.is_some() {
+                        state.not_before = *retry_at;
+                        state.begun_anew += 1;
+                        state.retries += 1;
+                    }
+                });
                 self.targets_changed(index);
                 Ok(())
             }
-            EventBody::TargetLost { step, attempt, machine, epoch, .. } => {
-                let (index, target) = self.find_target(step, *attempt, machine)?;
+            EventBody::TargetLost { step, attempt, machine, item, epoch, .. } => {
+                let (index, target) = self.find_target(step, *attempt, machine, *item)?;
                 let state = &self.steps[index].targets[target];
                 if state.phase != TargetPhase::Running || state.epoch != *epoch {
                     return Err(self.stands(index));
@@ -209,41 +220,49 @@ impl Execution {
                 let ending = self.head.cancel.is_some()
                     || self.steps[index].expired_at.is_some()
                     || self.steps[index].cancelled_machines.contains_key(machine);
-                let state = self.touch_target(index, target);
-                state.losses += 1;
-                state.phase = if ending {
-                    TargetPhase::Cancelled
-                } else if !idempotent {
-                    TargetPhase::Unknown
-                } else if state.losses > LOSSES_MAX {
-                    TargetPhase::Failed
-                } else {
-                    TargetPhase::Waiting
-                };
+                self.change_target(index, target, |state| {
+                    state.losses += 1;
+                    state.phase = if ending {
+                        TargetPhase::Cancelled
+                    } else if !idempotent {
+                        TargetPhase::Unknown
+                    } else if state.losses > LOSSES_MAX {
+                        TargetPhase::Failed
+                    } else {
+                        TargetPhase::Waiting
+                    };
+                });
                 self.targets_changed(index);
                 Ok(())
             }
-            EventBody::TargetsGivenUp { step, attempt, machines } => {
-                for machine in machines {
-                    let (index, target) = self.find_target(step, *attempt, machine)?;
-                    if self.steps[index].targets[target].phase != TargetPhase::Waiting {
-                        return Err(self.stands(index));
-                    }
-                    self.touch_target(index, target).phase = TargetPhase::GivenUp;
+            EventBody::TargetsGivenUp { step, attempt, machines, items } => {
+                let index = self.find_attempt(step, *attempt)?;
+                let named = machines.iter().enumerate();
+                let given_up: Vec<usize> = named
+                    .map(|(place, machine)| {
+                        let item = items.get(place).copied();
+                        self.find_target(step, *attempt, machine, item).map(|(_, target)| target)
+                    })
+                    .collect::<Result<_, _>>()?;
+                let targets = &self.steps[index].targets;
+                if given_up.iter().any(|target| targets[*target].phase != TargetPhase::Waiting) {
+                    return Err(self.stands(index));
                 }
-                let index = self.find(step)?;
+                for target in given_up {
+                    self.change_target(index, target, |state| state.phase = TargetPhase::GivenUp);
+                }
                 self.targets_changed(index);
                 Ok(())
             }
             EventBody::TargetCancelRequested { step, attempt, machine, .. } => {
-                let (index, target) = self.find_target(step, *attempt, machine)?;
+                let (index, target) = self.find_target(step, *attempt, machine, None)?;
                 if !self.may_cancel(index, target) {
                     return Err(self.stands(index));
                 }
                 self.touch(index).cancelled_machines.insert(machine.clone(), at);
                 let begun = self.steps[index].targets[target].phase;
                 if matches!(begun, TargetPhase::Waiting | TargetPhase::Unknown) {
-                    self.touch_target(index, target).phase = TargetPhase::Cancelled;
+                    self.change_target(index, target, |state| state.phase = TargetPhase::Cancelled);
                 }
                 self.targets_changed(index);
                 Ok(())
@@ -309,16 +328,18 @@ impl Execution {
                 self.step_timed_out(index, *timeout_s, at);
                 Ok(())
             }
-            EventBody::DecisionGiven { step, attempt, machine, succeeded, by, reason } => {
-                let (index, target) = self.find_target(step, *attempt, machine)?;
+            EventBody::DecisionGiven { step, attempt, machine, item, succeeded, by, reason } => {
+                let (index, target) = self.find_target(step, *attempt, machine, *item)?;
                 if self.steps[index].targets[target].phase != TargetPhase::Unknown {
                     return Err(self.stands(index));
                 }
-                self.touch_target(index, target).phase = match succeeded {
-                    None => TargetPhase::Waiting,
-                    Some(true) => TargetPhase::Succeeded,
-                    Some(false) => TargetPhase::Failed,
-                };
+                self.change_target(index, target, |state| {
+                    state.phase = match succeeded {
+                        None => TargetPhase::Waiting,
+                        Some(true) => TargetPhase::Succeeded,
+                        Some(false) => TargetPhase::Failed,
+                    };
+                });
                 if *succeeded == Some(false) {
                     self.touch(index).failure = Some(StepFailure {
                         cause: FailureCause::Action,
@@ -457,12 +478,14 @@ impl Execution {
         &self,
         step: &StepId,
         attempt: u32,
-        machine: &crate::id::MachineId,
+        machine: &MachineId,
+        item: Option<u32>,
     ) -> Result<(usize, usize), String> {
         let index = self.find_attempt(step, attempt)?;
-        let target = self.steps[index]
-            .target(machine)
-            .ok_or_else(|| format!("step `{step}` has no target `{machine}`"))?;
+        let target = self.steps[index].targets.position(machine, item).ok_or_else(|| {
+            let item = item.map(|item| format!(" for item {item}")).unwrap_or_default();
+            format!("step `{step}` has no target `{machine}`{item}")
+        })?;
         Ok((index, target))
     }
 
@@ -476,12 +499,46 @@ impl Execution {
 
     fn touch(&mut self, index: usize) -> &mut StepState {
         self.dirty.steps.insert(index);
-        Arc::make_mut(&mut self.steps[index])
+        let state = Arc::make_mut(&mut self.steps[index]);
+        state.shown_outputs = Shown::default();
+        state
     }
 
-    fn touch_target(&mut self, index: usize, target: usize) -> &mut TargetState {
+    fn change_target(
+        &mut self,
+        index: usize,
+        target: usize,
+        change: impl FnOnce(&mut TargetState),
+    ) {
         self.dirty.targets.insert((index, target));
-        Arc::make_mut(&mut Arc::make_mut(&mut self.steps[index]).targets[target])
+        Arc::make_mut(&mut self.steps[index]).targets.change(target, change);
+    }
+
+    /// Builds the targets of an attempt that begins.
+    fn new_targets(
+        &self,
+        index: usize,
+        machines: &[MachineId],
+        items: Option<&[Value]>,
+        resumes: bool,
+    ) -> Targets {
+        let state = &self.steps[index];
+        let before = &state.targets;
+        let mut targets = match items {
+            Some(items) => Targets::of_items(items, machines),
+            None if resumes => before.resumed(),
+            None if before.is_mapped() => before.begun_anew(machines),
+            None if self.is_map(index) => Targets::default(),
+            None => Targets::of_machines(machines),
+        };
+        if !state.cancelled_machines.is_empty() {
+            for target in 0..targets.len() {
+                if state.cancelled_machines.contains_key(&targets[target].machine) {
+                    targets.change(target, |target| target.phase = TargetPhase::Cancelled);
+                }
+            }
+        }
+        targets
     }
 
     /// Returns whether the work of a target can still be ended: it has not ended, or another attempt will be made.
@@ -524,17 +581,21 @@ impl Execution {
         if state.expired_at.is_some() {
             return self.end_targets(index);
         }
-        let unknown = state.targets.iter().any(|target| target.phase == TargetPhase::Unknown);
-        let running = state.targets.iter().any(|target| target.phase == TargetPhase::Running);
-        let waiting =
-            if unknown && !running { StepPhase::AwaitingDecision } else { StepPhase::Acting };
+        let tally = state.targets.tally();
+        let waiting = if tally.unknown > 0 && tally.running == 0 {
+            StepPhase::AwaitingDecision
+        } else {
+            StepPhase::Acting
+        };
         if state.phase != waiting {
             self.touch(index).phase = waiting;
         }
+        if tally.running + tally.unknown + tally.resting > 0 {
+            return;
+        }
         let state = &self.steps[index];
-        let views: Vec<TargetView> = state.targets.iter().map(|target| target.view()).collect();
         let strategy = &self.definition.steps[index].strategy;
-        match plan_targets(strategy, &views).settled {
+        match plan_targets(strategy, state.targets.views()).settled {
             None => {}
             Some(GroupEnd::Succeeded) => self.go_on(index, GateTiming::After),
             Some(GroupEnd::Failed) => {
@@ -559,10 +620,9 @@ impl Execution {
                 TargetPhase::Unknown => TargetPhase::Failed,
                 _ => continue,
             };
-            self.touch_target(index, target).phase = ended;
+            self.change_target(index, target, |state| state.phase = ended);
         }
-        let running =
-            self.steps[index].targets.iter().any(|target| target.phase == TargetPhase::Running);
+        let running = self.steps[index].targets.tally().running > 0;
         self.touch(index).phase = if running { StepPhase::Acting } else { StepPhase::Settled };
     }
 
@@ -797,6 +857,9 @@ fn target_failure(state: &StepState) -> StepFailure {
     };
     let others = match failed.len() {
         1 => String::new(),
+        count if state.targets.is_mapped() => {
+            format!(" (and {} of {} items more)", count - 1, state.targets.len())
+        }
         count => format!(" (and {} of {} machines more)", count - 1, state.targets.len()),
     };
     // One permanent failure makes the whole permanent; one that may go away does not make the others do so.
@@ -830,7 +893,7 @@ fn target_failure(state: &StepState) -> StepFailure {
         cause: FailureCause::Action,
         class,
         code,
-        message: format!("{}: {message}{others}", first.machine),
+        message: format!("{}: {message}{others}", first.name()),
         hint,
         machine: Some(first.machine.clone()),
     }
@@ -851,8 +914,15 @@ fn gate_failure(kind: GateKind, record: &GateRecord) -> StepFailure {
         (None, VerdictKind::Inconclusive) => "gate_inconclusive",
         (None, _) => "gate_failed",
     };
-    let reasons: Vec<String> =
-        verdict.reasons.iter().take(3).map(|reason| reason.message.clone()).collect();
+    // The first reason is often the summary in other words, or in the same.
+    let said = verdict.summary.trim();
+    let reasons: Vec<&str> = verdict
+        .reasons
+        .iter()
+        .map(|reason| reason.message.trim())
+        .filter(|message| !message.is_empty() && *message != said)
+        .take(3)
+        .collect();
     let mut message = format!("{} `{}`: {}", kind.as_str(), record.validator.name, verdict.summary);
     if !reasons.is_empty() {
         message = format!("{message} ({})", reasons.join("; "));

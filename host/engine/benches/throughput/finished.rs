@@ -139,13 +139,15 @@ fn finished(id: &str, definition: &Arc<WorkflowDefinition>) -> NewExecution {
     let Some(Effect::Run { step, attempt, target, epoch }) = wanted.effects.first() else {
         panic!("the step runs at once");
     };
-    let body = execution.receive(Report {
+    let report = Report {
         step: definition.steps[*step].id.clone(),
         attempt: *attempt,
         machine: execution.step(*step).targets[*target].machine.clone(),
+        item: None,
         epoch: *epoch,
         outcome: Box::new(succeeded()),
-    });
+    };
+    let body = execution.receive(report, at);
     let event = execution.event(body, at);
     execution.apply(&event).expect("it runs");
     events.push(event);

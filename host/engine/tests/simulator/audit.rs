@@ -14,6 +14,9 @@ use crate::history;
 use crate::ledger::{Asked, Call, Ledger, Told};
 use crate::machines::{Delivery, World};
 
+/// How many machines there are.
+const MACHINES_MAX: usize = 5;
+
 /// Events read at once.
 const EVENTS_AT_ONCE: u32 = 5_000;
 
@@ -68,10 +71,11 @@ impl Image {
 
     /// A step's attempt runs one child, however often it was handed out.
     fn check_children(&self) {
-        let mut children: HashMap<(String, String, u32), &ExecutionId> = HashMap::new();
+        let mut children: HashMap<_, &ExecutionId> = HashMap::new();
         for (execution, _) in self.executions.values() {
             let Some(link) = &execution.head().parent else { continue };
-            let place = (link.execution.to_string(), link.step.to_string(), link.attempt);
+            let attempt = (link.attempt, link.item);
+            let place = (link.execution.to_string(), link.step.to_string(), attempt);
             assert!(
                 self.executions.contains_key(&place.0),
                 "{} has lost its parent",
@@ -182,10 +186,10 @@ impl Image {
                 delivered.insert((name.clone(), delivery.attempt, delivery.epoch), delivery);
             assert!(earlier.is_none(), "delivered twice: {earlier:?} and {delivery:?}");
             let intended = events.iter().any(|event| {
-                matches!(&event.body, EventBody::TargetStarted { step, attempt, machine, epoch }
+                matches!(&event.body, EventBody::TargetStarted { step, attempt, machine, item, epoch }
                     if *step == delivery.key.step
                         && *machine == delivery.key.machine
-                        && (*attempt, *epoch) == (delivery.attempt, delivery.epoch))
+                        && is(delivery, *attempt, *item, *epoch))
             });
             assert!(intended, "{delivery:?} ran before it was stored that it does");
             let index = execution.step_index(delivery.key.step.as_str()).expect("it ran");
@@ -201,6 +205,10 @@ impl Image {
                         && other.ended.is_none_or(|ended| ended > delivery.begun)
                 })
                 .count();
+            let map = execution.definition().steps[index].map.as_ref();
+            // As many items as the map allows, each on every machine of the step.
+            let items = map.map_or(usize::MAX, |map| map.max as usize * MACHINES_MAX);
+            let width = width.min(items);
             assert!(at_once <= width, "{at_once} run at once with {strategy:?}: {delivery:?}");
         }
     }
@@ -218,10 +226,12 @@ impl Image {
                 "its step had completed before this life began: {delivery:?}"
             );
             let reported = events.iter().any(|event| {
-                matches!(&event.body, EventBody::TargetFinished { step, attempt, machine, .. }
+                matches!(&event.body, EventBody::TargetFinished { step, attempt, machine, item, epoch, .. }
                     if *step == delivery.key.step
                         && *machine == delivery.key.machine
-                        && *attempt == delivery.attempt)
+                        && *item == delivery.key.item
+                        // Items have deliveries that are counted on over all attempts.
+                        && if item.is_some() { *epoch >= delivery.epoch } else { *attempt == delivery.attempt })
             });
             assert!(!reported, "its end had been stored before this life began: {delivery:?}");
         }
@@ -275,20 +285,28 @@ impl Image {
     }
 }
 
+/// Whether an event's attempt, item and epoch name a delivery. Items have attempts of their own; there the epoch tells.
+fn is(delivery: &Delivery, attempt: u32, item: Option<u32>, epoch: u32) -> bool {
+    delivery.key.item == item
+        && delivery.epoch == epoch
+        && (item.is_some() || delivery.attempt == attempt)
+}
+
 /// Whether an event records the report of a delivery.
 fn heard(body: &EventBody, delivery: &Delivery) -> bool {
-    let (step, attempt, machine, epoch, status): (_, _, _, _, OutcomeStatus) = match body {
-        EventBody::TargetFinished { step, attempt, machine, epoch, outcome } => {
-            (step, attempt, machine, epoch, outcome.status)
+    let (step, machine, name, status): (_, _, _, OutcomeStatus) = match body {
+        EventBody::TargetFinished { step, attempt, machine, item, epoch, outcome, .. } => {
+            (step, machine, (attempt, item, epoch), outcome.status)
         }
-        EventBody::LateReport { step, attempt, machine, epoch, status } => {
-            (step, attempt, machine, epoch, *status)
+        EventBody::LateReport { step, attempt, machine, item, epoch, status } => {
+            (step, machine, (attempt, item, epoch), *status)
         }
         _ => return false,
     };
+    let (attempt, item, epoch) = name;
     *step == delivery.key.step
         && *machine == delivery.key.machine
-        && (*attempt, *epoch) == (delivery.attempt, delivery.epoch)
+        && is(delivery, *attempt, *item, *epoch)
         && Some(status) == delivery.reported
 }
 

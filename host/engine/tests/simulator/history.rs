@@ -1,12 +1,15 @@
 //! A second opinion on what may happen: reads the events of one execution in order, with a model of its own that
 //! knows nothing of the state machine, and refuses histories that break a promise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use caelum_core::clock::Timestamp;
+use caelum_core::id::MachineId;
 use caelum_core::task::Strategy;
 use caelum_core::workflow::{
-    Event, EventBody, Execution, ExecutionStatus, OnFailure, RetryPolicy, SkipReason, Step,
+    Event, EventBody, Execution, ExecutionStatus, FailureCause, OnFailure, RetryPolicy, SkipReason,
+    Step,
 };
 
 /// How many targets may run at once.
@@ -17,13 +20,27 @@ pub(crate) fn width(strategy: &Strategy) -> usize {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Target {
     epoch: u32,
     running: bool,
     /// Nobody knows what became of it.
     unknown: bool,
     ended: bool,
+    /// It ended, and well.
+    well: bool,
+    /// How often nobody reported.
+    losses: u32,
+    /// How often it failed and is to run again, and from when on.
+    retries: u32,
+    not_before: Option<Timestamp>,
+}
+
+/// A target by its machine, and its item where the step is a map.
+type Name = (String, Option<u32>);
+
+fn name(machine: &MachineId, item: Option<u32>) -> Name {
+    (machine.to_string(), item)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +62,9 @@ struct Row {
     attempt: u32,
     /// Attempts since somebody asked for a retry, or the first.
     used: u32,
-    targets: BTreeMap<String, Target>,
+    targets: BTreeMap<Name, Target>,
+    /// How many items there are, once that is known; nothing where the step is no map.
+    items: Option<u32>,
 }
 
 struct History<'a> {
@@ -99,15 +118,15 @@ impl History<'_> {
         self.execution.step_index(step.as_str()).expect("the step exists")
     }
 
-    fn target(&mut self, event: &Event, machine: &str, attempt: u32) -> &mut Target {
+    fn target(&mut self, event: &Event, name: &Name, attempt: u32) -> &mut Target {
         let index = self.index(event);
         if self.rows[index].attempt != attempt {
             self.no(event, "of another attempt");
         }
-        if !self.rows[index].targets.contains_key(machine) {
+        if !self.rows[index].targets.contains_key(name) {
             self.no(event, "the step has no such target");
         }
-        self.rows[index].targets.get_mut(machine).expect("just seen")
+        self.rows[index].targets.get_mut(name).expect("just seen")
     }
 
     fn take(&mut self, event: &Event) {
@@ -120,44 +139,68 @@ impl History<'_> {
         match body {
             EventBody::Started(_) if event.seq == 0 => {}
             EventBody::Started(_) => self.no(event, "started twice"),
-            EventBody::StepStarted { attempt, machines, .. } => {
-                self.begins(event, *attempt, machines.iter().map(ToString::to_string));
+            EventBody::StepStarted { attempt, machines, items, resumes, .. } => {
+                let items = items.as_ref().map(|items| u32::try_from(items.len()).expect("few"));
+                self.begins(event, *attempt, (machines, items, *resumes));
             }
-            EventBody::TargetStarted { attempt, machine, epoch, .. } => {
-                self.delivers(event, *attempt, machine.as_str(), *epoch);
+            EventBody::TargetStarted { attempt, machine, item, epoch, .. } => {
+                self.delivers(event, *attempt, &name(machine, *item), *epoch);
             }
-            EventBody::TargetFinished { attempt, machine, epoch, .. } => {
-                let target = self.target(event, machine.as_str(), *attempt);
+            EventBody::TargetFinished {
+                attempt, machine, item, epoch, outcome, retry_at, ..
+            } => {
+                let index = self.index(event);
+                let policy = self.step(index).retry.clone().unwrap_or_default();
+                let target = self.target(event, &name(machine, *item), *attempt);
                 let right = (target.running || target.unknown) && target.epoch == *epoch;
                 let first = !target.ended;
-                *target = Target { epoch: *epoch, ended: true, ..Target::default() };
+                let retries = target.retries + u32::from(retry_at.is_some());
+                *target = Target {
+                    epoch: *epoch,
+                    ended: retry_at.is_none(),
+                    well: outcome.succeeded(),
+                    losses: target.losses,
+                    retries,
+                    not_before: *retry_at,
+                    ..Target::default()
+                };
                 if !right || !first {
                     self.no(event, "nobody waited for this report");
                 }
+                let class = outcome.failure.as_ref().map(|failure| failure.class);
+                let may = item.is_some()
+                    && class.is_some_and(|class| policy.on.contains(&class))
+                    && retries < policy.attempts;
+                if retry_at.is_some() && !may {
+                    self.no(event, "its retry policy does not allow another attempt of the item");
+                }
             }
-            EventBody::TargetLost { attempt, machine, epoch, .. } => {
+            EventBody::TargetLost { attempt, machine, item, epoch, .. } => {
                 let index = self.index(event);
                 let idempotent = self.step(index).idempotent;
-                let target = self.target(event, machine.as_str(), *attempt);
+                let target = self.target(event, &name(machine, *item), *attempt);
                 let right = target.running && target.epoch == *epoch;
                 target.running = false;
+                target.losses += 1;
                 target.unknown = !idempotent;
                 if !right {
                     self.no(event, "it was not running");
                 }
             }
-            EventBody::DecisionGiven { attempt, machine, succeeded, .. } => {
-                let target = self.target(event, machine.as_str(), *attempt);
+            EventBody::DecisionGiven { attempt, machine, item, succeeded, .. } => {
+                let target = self.target(event, &name(machine, *item), *attempt);
                 let right = target.unknown;
                 target.unknown = false;
                 target.ended = succeeded.is_some();
+                target.well = *succeeded == Some(true);
                 if !right {
                     self.no(event, "its outcome was known");
                 }
             }
-            EventBody::TargetsGivenUp { attempt, machines, .. } => {
-                for machine in machines {
-                    let target = self.target(event, machine.as_str(), *attempt);
+            EventBody::TargetsGivenUp { attempt, machines, items, .. } => {
+                for (place, machine) in machines.iter().enumerate() {
+                    let item = items.get(place).copied();
+                    let target = self.target(event, &name(machine, item), *attempt);
                     let right = !target.running && !target.unknown && !target.ended;
                     target.ended = true;
                     if !right {
@@ -202,7 +245,9 @@ impl History<'_> {
                 let default = RetryPolicy::default();
                 let policy = self.step(index).retry.as_ref().unwrap_or(&default);
                 let allowed = policy.on.contains(&failure.class);
-                if !allowed || self.rows[index].used >= policy.attempts {
+                let of_items = self.rows[index].items.is_some_and(|items| items > 0)
+                    && failure.cause == FailureCause::Action;
+                if !allowed || of_items || self.rows[index].used >= policy.attempts {
                     self.no(event, "its retry policy does not allow another attempt");
                 }
             }
@@ -221,8 +266,20 @@ impl History<'_> {
         }
     }
 
-    fn begins(&mut self, event: &Event, attempt: u32, machines: impl Iterator<Item = String>) {
+    fn begins(
+        &mut self,
+        event: &Event,
+        attempt: u32,
+        (machines, items, resumes): (&[MachineId], Option<u32>, bool),
+    ) {
         let index = self.index(event);
+        let mapped = self.step(index).map.is_some();
+        if mapped && items.is_some() == self.rows[index].items.is_some_and(|items| items > 0) {
+            self.no(event, "the list is evaluated once");
+        }
+        if resumes && !mapped {
+            self.no(event, "there are no items to go on with");
+        }
         if self.paused || self.cancelled || self.stopping {
             self.no(event, "nothing new may begin");
         }
@@ -243,20 +300,39 @@ impl History<'_> {
         row.stand = Stand::Open;
         row.attempt = attempt;
         row.used += 1;
-        row.targets = machines.map(|machine| (machine, Target::default())).collect();
+        row.items = items.or(row.items);
+        let before = std::mem::take(&mut row.targets);
+        let names = machines.iter().flat_map(|machine| match row.items {
+            None => vec![name(machine, None)],
+            Some(items) => (0..items).map(|item| name(machine, Some(item))).collect(),
+        });
+        row.targets = names
+            .map(|name| {
+                let target = match before.get(&name) {
+                    Some(target) if resumes && target.ended && target.well => target.clone(),
+                    Some(target) if name.1.is_some() => {
+                        Target { epoch: target.epoch, ..Target::default() }
+                    }
+                    _ => Target::default(),
+                };
+                (name, target)
+            })
+            .collect();
         if !right || row.used > policy.attempts {
             self.no(event, "it could not begin");
         }
     }
 
-    fn delivers(&mut self, event: &Event, attempt: u32, machine: &str, epoch: u32) {
+    fn delivers(&mut self, event: &Event, attempt: u32, name: &Name, epoch: u32) {
         if self.paused || self.cancelled {
             self.no(event, "nothing new may begin");
         }
-        let target = self.target(event, machine, attempt);
-        let right = !target.running && !target.unknown && !target.ended;
+        let target = self.target(event, name, attempt);
+        let due = target.not_before.is_none_or(|moment| moment <= event.at);
+        let right = !target.running && !target.unknown && !target.ended && due;
         let next = target.epoch + 1 == epoch;
         target.running = true;
+        target.not_before = None;
         target.epoch = epoch;
         if !right || !next {
             self.no(event, "it could not be handed out");
@@ -264,7 +340,15 @@ impl History<'_> {
         let index = self.index(event);
         let row = &self.rows[index];
         let running = row.targets.values().filter(|target| target.running).count();
-        if running > width(&self.step(index).strategy) || row.stand != Stand::Open {
+        let items: BTreeSet<Option<u32>> = row
+            .targets
+            .iter()
+            .filter(|(_, target)| target.running || target.unknown)
+            .map(|(name, _)| name.1)
+            .collect();
+        let most = self.step(index).map.as_ref().map_or(usize::MAX, |map| map.max as usize);
+        let wide = running > width(&self.step(index).strategy) || items.len() > most;
+        if wide || row.stand != Stand::Open {
             self.no(event, "too many at once");
         }
     }
@@ -329,6 +413,6 @@ impl History<'_> {
 impl Target {
     /// Whether it was handed out so often without a report that it is given up.
     fn lost(&self) -> bool {
-        !self.running && !self.unknown && self.epoch > 5
+        !self.running && !self.unknown && self.losses > 5
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use caelum_core::task::{CommandSpec, FailureClass, Strategy};
 use caelum_core::workflow::{
-    Action, DefinitionStatus, OnFailure, OnReviewTimeout, RetryPolicy, ReviewRules, Step, StepType,
+    Action, DefinitionStatus, OnFailure, OnReviewTimeout, RetryPolicy, ReviewRules, Step, StepMap,
+    StepType,
 };
 use caelum_engine::request::{IfExists, NewWorkflow};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 /// How a life of the engine ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +128,9 @@ fn steps(rng: &mut SmallRng, workflow: usize, gates: bool) -> Vec<Step> {
     if workflow > 0 && rng.random_bool(0.5) {
         let parent = rng.random_range(0..steps.len());
         steps[parent].target_machines.clear();
+        if let Some(map) = &mut steps[parent].map {
+            map.max = 2;
+        }
         steps[parent].action = Action::Workflow {
             workflow_id: format!("w{}", rng.random_range(0..workflow)),
             revision: None,
@@ -163,6 +167,18 @@ fn step(rng: &mut SmallRng, index: usize, gates: bool) -> Step {
     {
         // Undefined when the step before was skipped: then this one fails for good.
         command.args.push(format!("{{{{ steps.{dependency}.outputs }}}}"));
+    }
+    if rng.random_bool(0.3)
+        && let Action::Command(command) = &mut step.action
+    {
+        command.args.push("{{ item }}".to_owned());
+        let items = rng.random_range(0..7);
+        let over = match rng.random_range(0..12) {
+            0 => json!("{{ parameters.nothing }}"),
+            1..4 => json!(format!("{{{{ range({items}) }}}}")),
+            _ => (0..items).map(|item| json!(format!("{{{{ parameters.run }}}}-{item}"))).collect(),
+        };
+        step.map = Some(StepMap { max: rng.random_range(1..4), ..StepMap::over(over) });
     }
     step.strategy = match rng.random_range(0..5) {
         0 => Strategy::Sequential { continue_on_failure: false },

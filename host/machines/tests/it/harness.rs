@@ -107,6 +107,7 @@ pub(crate) fn task(command: CommandSpec) -> TaskSpec {
             execution: "exec-1".parse().expect("legal"),
             step: "build".parse().expect("legal"),
             machine: MachineId::local(),
+            item: None,
         },
         epoch: 7,
         attempt: 2,

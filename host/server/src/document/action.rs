@@ -115,7 +115,7 @@ pub struct ActionDocument {
 }
 
 /// Any JSON value but `null`, spelled out: some clients take a schema that says nothing for a mistake.
-fn any_json(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn any_json(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [
         {"type": "string"},
         {"type": "object", "additionalProperties": true},

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ActionDocument, Faults, ProbeDocument, ReviewDocument, StrategyDocument, filled};
+use super::{
+    ActionDocument, Faults, MapDocument, ProbeDocument, ReviewDocument, StrategyDocument, filled,
+};
 
 /// What a step is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -129,6 +131,9 @@ pub struct StepDocument {
     /// What the step does. When left out somebody does the work and calls `complete_step`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionDocument>,
+    /// A list: the action is performed once for each of its items, and `{{ item }}` is the item in its templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MapDocument>,
     /// Facts that are fetched for the gates just before they judge.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeDocument>,
@@ -193,6 +198,7 @@ impl StepDocument {
             estimated_duration: step.estimated_duration,
             parameters: step.parameters.clone(),
             action: (!is_default_action).then(|| ActionDocument::of(&step.action)),
+            map: step.map.as_ref().map(MapDocument::of),
             probes: step.probes.iter().map(ProbeDocument::of).collect(),
             when: step.when.clone(),
             retry: step.retry.as_ref().map(RetryDocument::of),
@@ -257,6 +263,7 @@ impl StepDocument {
             estimated_duration: self.estimated_duration,
             parameters: self.parameters.clone(),
             action: action?,
+            map: self.map.as_ref().map(MapDocument::to_map),
             probes,
             when: filled(self.when.as_ref()).map(str::to_owned),
             retry: self.retry.as_ref().map(RetryDocument::to_policy),

@@ -82,6 +82,14 @@ steps:
       headers: {authorization: "Bearer {{ parameters.tag }}"}
       body: {tag: "{{ parameters.tag }}", parts: [1, 2.5, true]}
       expect: {status: [200, 201], contains: ok, json: {done: true}}
+  - id: each
+    type: integration
+    map: {over: "{{ parameters.files }}", as: file, max: 4}
+    action: {kind: command, program: wc, args: ["{{ file }}", "{{ file_index }}"]}
+  - id: some
+    type: integration
+    map: {over: [a, 1, {b: "{{ parameters.tag }}"}]}
+    action: {kind: command, program: wc, args: ["{{ item }}"]}
   - id: call
     type: integration
     action: {kind: tool, server: tracker, tool: create_issue, arguments: {title: "{{ parameters.tag }}"}}

@@ -229,6 +229,7 @@ async fn a_hundred_thousand_events_are_stored_read_in_pages_and_never_in_the_way
                 step: id("s0"),
                 attempt: 1,
                 machine: id("local"),
+                item: None,
                 epoch: 1,
                 status: caelum_core::task::OutcomeStatus::Failed,
             };

@@ -185,10 +185,11 @@ impl Run {
             step: self.execution.definition().steps[step].id.clone(),
             attempt: state.attempt,
             machine: row.machine.clone(),
+            item: row.item_index(),
             epoch: row.epoch,
             outcome: Box::new(outcome),
         };
-        let body = self.execution.receive(report);
+        let body = self.execution.receive(report, at(self.seconds));
         self.record(body);
     }
 

@@ -4,11 +4,10 @@ mod aggregate;
 mod status;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use caelum_core::task::Strategy;
-use caelum_core::workflow::TargetState;
+use caelum_core::workflow::Targets;
 use caelum_engine::request::{NewTask, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -249,6 +248,7 @@ fn distribution(snapshot: &Snapshot, strategy: &Strategy) -> Distribution {
     }
 }
 
-fn targets(snapshot: &Snapshot) -> &[Arc<TargetState>] {
-    snapshot.execution.steps().first().map_or(&[], |step| step.targets.as_slice())
+/// Returns the tasks of a group, which is an execution with one step.
+fn targets(snapshot: &Snapshot) -> &Targets {
+    &snapshot.execution.step(0).targets
 }

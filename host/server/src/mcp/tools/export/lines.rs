@@ -65,7 +65,8 @@ fn row(execution: &Execution, index: usize) -> [String; 15] {
         .started_at
         .zip(state.ended_at)
         .map(|(started, ended)| ended.since(started).as_millis().to_string());
-    let machines: Vec<&str> = state.targets.iter().map(|target| target.machine.as_str()).collect();
+    let machines: Vec<&str> =
+        state.targets.machines().iter().map(|machine| machine.as_str()).collect();
     let verdict =
         |record: &GateRecord| format!("{} {}", record.validator.name, record.verdict.kind.as_str());
     let verdicts: Vec<String> = state.gates.iter().map(verdict).collect();

@@ -32,7 +32,7 @@ pub(super) fn markdown(export: &Export) -> String {
             "| {} | {} | {} | {} | {} | {} |\n",
             cell(&label(step)),
             step.step_type.as_str(),
-            step.action.as_str(),
+            cell(&action(step)),
             gate(&step.enforcement),
             gate(&step.validation),
             if after.is_empty() { "–".to_owned() } else { after.join(", ") },
@@ -43,6 +43,20 @@ pub(super) fn markdown(export: &Export) -> String {
         text.push_str(&section(execution));
     }
     text
+}
+
+/// Says what a step does, and over what it goes.
+fn action(step: &Step) -> String {
+    let kind = step.action.as_str();
+    match step.map.as_ref().map(|map| (&map.over, &map.name)) {
+        None => kind.to_owned(),
+        Some((serde_json::Value::Array(items), name)) => {
+            format!("{kind} for each {name} of {} items", items.len())
+        }
+        Some((over, name)) => {
+            format!("{kind} for each {name} of {}", over.as_str().unwrap_or_default())
+        }
+    }
 }
 
 fn section(execution: &Execution) -> String {
@@ -109,11 +123,15 @@ pub(super) fn mermaid(export: &Export) -> String {
             .chain(&step.validation)
             .map(caelum_core::id::PluginName::as_str)
             .collect();
-        let gates = if gates.is_empty() {
-            String::new()
-        } else {
-            format!("<br/><small>{}</small>", gates.join(", "))
-        };
+        let mut small: Vec<String> = Vec::new();
+        if step.map.is_some() {
+            small.push(entity(&action(step)));
+        }
+        if !gates.is_empty() {
+            small.push(gates.join(", "));
+        }
+        let gates: String =
+            small.iter().map(|line| format!("<br/><small>{line}</small>")).collect();
         let class = last
             .and_then(|execution| execution.steps().get(index))
             .map_or("", |state| class(state));
