@@ -73,7 +73,7 @@ enum Command {
     Control(steer::Control),
     /// Export a workflow with its executions.
     Export(inspect::Export),
-    /// Build and check plugins.
+    /// Make, build, test and check plugins.
     Plugin(plugin::Plugin),
     /// Show the configuration in force, or with --example a commented file with every setting.
     Config(ConfigCommand),
@@ -112,6 +112,9 @@ enum CommandError {
     /// There is nothing of that name.
     #[error("{0}")]
     NotFound(String),
+    /// What was named is there and does not do.
+    #[error("{0}")]
+    Refused(String),
     /// Something of ours failed.
     #[error("{0}")]
     Failed(String),
@@ -141,7 +144,7 @@ impl CommandError {
             )) => Exit::Usage,
             Self::Call(error) => error.exit,
             Self::NotFound(_) => Exit::NotFound,
-            Self::Interrupted => Exit::Failed,
+            Self::Interrupted | Self::Refused(_) => Exit::Failed,
             Self::Open(_) | Self::Failed(_) | Self::Output(_) => Exit::Internal,
         }
     }

@@ -108,15 +108,24 @@ impl Project {
         Ok(Project { directory, language: manifest.language, world: manifest.world })
     }
 
-    /// Builds a project in Python or JavaScript. Nothing runs when nothing has changed since it was last built.
+    /// Builds a project in Python or JavaScript. Nothing runs when nothing has changed since it was last built. What is
+    /// made is kept in `target_dir`, by default `target/plugins` of the project.
     ///
     /// # Errors
     /// `Toolchain` when it cannot be installed, `Tool` when it refuses the project, `File`.
     ///
     /// # Panics
     /// For a crate, which [`build`](crate::build) builds.
-    pub fn build(&self, offline: bool, messages: Messages) -> Result<Unpacked, BuildError> {
-        let target_dir = self.directory.join("target/plugins");
+    pub fn build(
+        &self,
+        target_dir: Option<&Path>,
+        offline: bool,
+        messages: Messages,
+    ) -> Result<Unpacked, BuildError> {
+        let target_dir = match target_dir {
+            Some(directory) => absolute(directory)?,
+            None => self.directory.join("target/plugins"),
+        };
         let name = self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let key = self.key()?;
         let components = target_dir.join("components");
@@ -244,9 +253,9 @@ impl Tools<'_> {
             self.install("componentize-py", pip)?;
         }
         let mut command = self.command(&tool);
-        command.args(["--wit-path", "wit", "--world", &self.project.world]);
-        // Without WASI: nothing of it would do anything in the host.
-        command.args(["componentize", "--stub-wasi", "plugin", "--output"]).arg(to);
+        // With WASI, which is inert in the host but for one thing: what a traceback says reaches the log.
+        command.args(["-d", "wit", "-w", &self.project.world]);
+        command.args(["componentize", "plugin", "-o"]).arg(to);
         self.run(command)
     }
 
@@ -261,9 +270,7 @@ impl Tools<'_> {
         let mut command = self.command(&tool);
         command.args(["componentize", "plugin.js", "--wit", "wit"]);
         command.args(["--world-name", &self.project.world]);
-        command.args(["--backend", "qjs", "--backend-qjs-stub-wasi"]);
-        command.arg("--backend-qjs-disable-async");
-        command.arg("--out").arg(to);
+        command.args(["--backend", "qjs", "--backend-qjs-disable-async", "-o"]).arg(to);
         self.run(command)
     }
 
@@ -387,7 +394,7 @@ mod tests {
         let root = project(&[PYTHON, ("plugin.py", "")]);
         let project = Project::find(root.path()).expect("a project");
 
-        let error = project.build(true, Messages::Kept).expect_err("refused").to_string();
+        let error = project.build(None, true, Messages::Kept).expect_err("refused").to_string();
 
         assert!(
             error.contains("componentize-py") && error.contains("without `--offline`"),

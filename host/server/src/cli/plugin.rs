@@ -1,7 +1,18 @@
 //! `plugin`: commands for authors and for operators of plugins. One file a command.
 
+mod answer;
+mod bench;
 mod build;
+mod case;
 mod check;
+mod evidence;
+mod exercise;
+mod new;
+mod pack;
+mod recording;
+mod run;
+mod subject;
+mod test;
 
 use clap::{Args, Subcommand};
 
@@ -18,10 +29,20 @@ pub(super) struct Plugin {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
-    /// Build plugin crates into components (.wasm files).
+    /// Make a project for a new plugin, with tests that pass.
+    New(new::New),
+    /// Build plugins into components (.wasm files) that say what they are.
     Build(build::Build),
+    /// Write into a component of any toolchain what it is.
+    Pack(pack::Pack),
     /// Load a plugin file as the server would, and say what it is or why it is refused.
     Check(check::Check),
+    /// Call a plugin once, by hand, and show its answer and what it took.
+    Run(run::Run),
+    /// Give a plugin its cases, and compare its answers with the golden ones.
+    Test(test::Test),
+    /// Measure a plugin: loading, calls per second, percentiles, memory.
+    Bench(bench::Bench),
 }
 
 impl Plugin {
@@ -31,8 +52,13 @@ impl Plugin {
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
         match self.command {
+            PluginCommand::New(new) => new.run(config, output).await,
             PluginCommand::Build(build) => build.run(config, output).await,
+            PluginCommand::Pack(pack) => pack.run(config, output).await,
             PluginCommand::Check(check) => check.run(config, output).await,
+            PluginCommand::Run(run) => Box::pin(run.run(config, output)).await,
+            PluginCommand::Test(test) => Box::pin(test.run(config, output)).await,
+            PluginCommand::Bench(bench) => Box::pin(bench.run(config, output)).await,
         }
     }
 }
