@@ -7,7 +7,7 @@
 //! | part | what lives there |
 //! |---|---|
 //! | `store`, `options`, `error` | the handle, its numbers, its failures |
-//! | `writer`, `checkpoint`, `readers`, `lock` | who touches the file, and when |
+//! | `writer`, `commit_watch`, `checkpoint`, `readers`, `lock` | who touches the file, and when |
 //! | `schema`, `migrations/` | what is in the file |
 //! | `definitions`, `definition_lists`, `documents` | workflows and their revisions |
 //! | `executions`, `append`, `load`, `unfinished`, `measure` | executions: created, moved, loaded, listed |
@@ -23,6 +23,7 @@ mod archive;
 mod backup;
 mod body;
 mod checkpoint;
+mod commit_watch;
 mod definition_lists;
 mod definitions;
 mod documents;
@@ -53,6 +54,7 @@ pub use applications::{
     ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord,
 };
 pub use archive::{ArchiveError, is_archive, unpack};
+pub use commit_watch::{CommitMoment, CommitWatch};
 pub use definition_lists::{DefinitionFilter, DefinitionSummary, LastExecution, RevisionSummary};
 pub use definitions::{IfExists, Saved};
 pub use documents::StoredDefinition;

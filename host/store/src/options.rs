@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::CommitWatch;
+
 /// When SQLite asks the disk to make a commit durable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Synchronous {
@@ -65,6 +67,8 @@ pub struct StoreOptions {
     pub database_bytes_max: Option<u64>,
     /// Definitions kept parsed, as bytes of their documents. Default 16 MiB.
     pub documents_bytes_max: usize,
+    /// Who is told of every commit while it happens; nobody by default.
+    pub commit_watch: Option<CommitWatch>,
 }
 
 impl StoreOptions {
@@ -85,6 +89,7 @@ impl StoreOptions {
             body_bytes_max: 64 * 1024 * 1024,
             database_bytes_max: None,
             documents_bytes_max: 16 * 1024 * 1024,
+            commit_watch: None,
         }
     }
 

@@ -25,6 +25,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
 /// The version of the schema that this program writes.
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
+/// Size of the header that every database file begins with (SQLite file format, 1.3), in bytes. An empty file is a new one.
+const HEADER_BYTES: u64 = 100;
+
 /// Statements that each connection keeps prepared: more than this crate has.
 const STATEMENTS_CACHED: usize = 128;
 
@@ -78,7 +81,7 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
     let mut file = OpenOptions::new();
     file.read(true).write(true).create(true).truncate(false);
     private(&mut file);
-    file.open(path).map(drop).map_err(|source| match source.kind() {
+    let file = file.open(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             StoreError::ReadOnly { path: path.to_owned() }
         }
@@ -86,7 +89,15 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
         _ => {
             StoreError::Directory { doing: "open the database file", path: path.to_owned(), source }
         }
-    })
+    })?;
+    // SQLite takes a file of one byte for an empty one.
+    match file.metadata().map_or(0, |metadata| metadata.len()) {
+        bytes @ 1..HEADER_BYTES => Err(StoreError::Corrupt {
+            path: path.to_owned(),
+            why: format!("it has {bytes} bytes; a database has at least {HEADER_BYTES}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn open(

@@ -22,7 +22,7 @@ use crate::checkpoint::Checkpointer;
 use crate::error::Fault;
 use crate::lock::DirectoryLock;
 use crate::stats::{Counters, add, read};
-use crate::{StoreError, StoreOptions, schema};
+use crate::{CommitMoment, CommitWatch, StoreError, StoreOptions, schema};
 
 /// How often the thread tries to move the whole write-ahead log while readers hold it, before it waits for the next
 /// commit.
@@ -146,6 +146,7 @@ impl Writer {
             stop_at_pages: pages(options.wal_bytes_max),
             checkpointer,
             counters,
+            commit_watch: options.commit_watch.clone(),
             _lock: lock,
         };
         let handle = std::thread::Builder::new()
@@ -223,6 +224,7 @@ struct WriterThread {
     stop_at_pages: u64,
     checkpointer: Checkpointer,
     counters: Arc<Counters>,
+    commit_watch: Option<CommitWatch>,
     /// Held until the connection is closed.
     _lock: Arc<DirectoryLock>,
 }
@@ -323,7 +325,15 @@ impl WriterThread {
             }
         }
         let end = if stayed == 0 { "ROLLBACK" } else { "COMMIT" };
-        match self.statement(end) {
+        let watch = self.commit_watch.as_ref().filter(|_| stayed > 0);
+        if let Some(watch) = watch {
+            watch.tell(CommitMoment::Before);
+        }
+        let ended = self.statement(end);
+        if let (Some(watch), Ok(())) = (watch, &ended) {
+            watch.tell(CommitMoment::After);
+        }
+        match ended {
             Ok(()) => Ran { requests: batch.len(), stayed, lost: None },
             Err(error) => self.lost(batch.len(), error),
         }

@@ -12,7 +12,7 @@ use caelum_core::task::{CommandSpec, FailureClass, OutcomeStatus, TaskFailure, T
 use caelum_core::workflow::command::Report;
 use caelum_core::workflow::{
     Action, DefinitionStatus, Effect, Event, EventBody, Execution, GateRecord, Graph, MachineView,
-    Next, Started, Step, StepType, WorkflowDefinition, World, advance,
+    Next, ParentStep, Started, Step, StepType, WorkflowDefinition, World, advance,
 };
 use caelum_store::{
     Append, ExecutionKind, NewExecution, Store, StoreError, StoreOptions, Synchronous,
@@ -118,6 +118,24 @@ impl Run {
         definition: Arc<WorkflowDefinition>,
         seconds: u64,
     ) -> Self {
+        Run::start(execution, definition, seconds, None)
+    }
+
+    /// An execution that a step of another one started.
+    pub(crate) fn child(
+        execution: &str,
+        definition: Arc<WorkflowDefinition>,
+        parent: ParentStep,
+    ) -> Self {
+        Run::start(execution, definition, 0, Some(parent))
+    }
+
+    fn start(
+        execution: &str,
+        definition: Arc<WorkflowDefinition>,
+        seconds: u64,
+        parent: Option<ParentStep>,
+    ) -> Self {
         let graph = Arc::new(Graph::of(&definition.steps));
         let started = Started {
             workflow_id: definition.workflow_id.clone(),
@@ -130,7 +148,7 @@ impl Run {
                 plugin("both", PluginKind::Validator, &[Phase::Before, Phase::After]),
             ],
             by: "tester".into(),
-            parent: None,
+            parent,
         };
         let first = Event { seq: 0, at: at(seconds), body: EventBody::Started(started.clone()) };
         let execution = Execution::begin(id(execution), definition, graph, started, at(seconds));
