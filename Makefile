@@ -1,7 +1,7 @@
 # Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
 # missing.
 
-.PHONY: demo test clients torture lint bench setup
+.PHONY: demo test clients dashboard torture lint bench setup
 
 # Build host and plugins, and run a real workflow on a real component with real gates to its end.
 demo: setup
@@ -16,6 +16,13 @@ test: setup
 clients: setup
 	@cargo build --quiet --package caelum-workflow
 	@tests/clients/run.sh target/debug/caelum-workflow
+
+# Builds the dashboard's page anew and uses it in a real browser. `PICTURES=docs/pictures` makes the pictures of the docs.
+dashboard: setup
+	@npm ci --prefix host/server/dashboard --no-audit --no-fund --loglevel error >/dev/null
+	@npm run build --prefix host/server/dashboard --loglevel error >/dev/null
+	@cargo build --quiet --package caelum-workflow
+	@tests/dashboard/run.sh target/debug/caelum-workflow
 
 # The real server, killed and frozen at random moments for a while, against a witness outside of it. `make torture
 # SECONDS=600` takes longer; `SEED=…` takes the moments of an earlier run.

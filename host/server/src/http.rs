@@ -2,6 +2,8 @@
 //! path does lives in its room.
 
 mod answer;
+mod dashboard;
+pub mod events;
 pub mod health;
 mod mcp;
 pub mod origin;
@@ -31,7 +33,7 @@ use crate::trust::Caller;
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 
 /// The paths that are always there.
-const PATHS: &[&str] = &["/health", "/mcp", "/ws"];
+const PATHS: &[&str] = &["/", "/health", "/mcp", "/ws"];
 
 /// Everything the routes need.
 pub(crate) struct Endpoints {
@@ -51,7 +53,9 @@ pub(crate) fn router(endpoints: Endpoints) -> Router {
     let allowed = Arc::new(allowed);
     paths.extend(PATHS);
     paths.sort_unstable();
-    let open = Router::new().route("/health", health::route(health, Arc::clone(&allowed)));
+    let open = Router::new()
+        .route("/health", health::route(health, Arc::clone(&allowed)))
+        .merge(dashboard::routes(Arc::clone(&allowed)));
     let guarded = Router::new()
         .route(
             "/mcp",

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::http::events;
 use crate::http::health::{Health, HealthCheck, HealthStatus};
 use crate::listen::{self, Front, ListenError, Listener};
 use crate::local_socket::{self, LocalSocket, Presence};
@@ -177,7 +178,9 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
             Some(listener) => {
                 core.tools.gauges.set(listener.gauges()).ok();
                 let health = health_check(core.tools.clone());
-                let front = Front::new(Arc::clone(&core.toolset), health);
+                let events = events::route(core.engine.clone(), shutdown.clone());
+                let front =
+                    Front::new(Arc::clone(&core.toolset), health).mount(events, [events::PATH]);
                 announce(&config, address);
                 listener.serve(front, shutdown.clone()).await;
             }

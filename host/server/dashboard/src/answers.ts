@@ -1,0 +1,234 @@
+// The answers of the server's tools, as far as the dashboard shows them. The tools' output schemas are the contract.
+
+export interface NextCall {
+  tool: string;
+  arguments: Record<string, unknown>;
+}
+
+export interface ExecutionRow {
+  execution_id: string;
+  workflow_id: string;
+  revision: number;
+  status: string;
+  started_at: string;
+  ended_at?: string;
+  done: number;
+  total: number;
+}
+
+export interface ExecutionList {
+  executions: ExecutionRow[];
+  next_cursor?: string;
+}
+
+export interface Reason {
+  code: string;
+  message: string;
+  place?: string;
+}
+
+export interface Probe {
+  name: string;
+  kind: string;
+  machine: string;
+  ok: boolean;
+  answer: string;
+}
+
+export interface Gate {
+  gate: string;
+  timing: string;
+  validator: string;
+  version: string;
+  verdict: string;
+  summary: string;
+  reasons?: Reason[];
+  reasons_omitted?: number;
+  probes?: Probe[];
+  host_reason?: string;
+  duration_us: number;
+}
+
+export interface Tail {
+  text: string;
+  total_bytes: number;
+  truncated: boolean;
+}
+
+export interface OnMachine {
+  machine: string;
+  status: string;
+  deliveries: number;
+  exit_code?: number;
+  signal?: number;
+  duration_ms?: number;
+  stdout?: Tail;
+  stderr?: Tail;
+  collected?: string[];
+  failure?: string;
+}
+
+export interface Failure {
+  cause: string;
+  code: string;
+  message: string;
+  hint?: string;
+  machine?: string;
+}
+
+export interface Review {
+  reviewer: string;
+  decision: string;
+  reason: string;
+  at: string;
+}
+
+export interface StepRow {
+  id: string;
+  name: string;
+  status: string;
+  phase: string;
+  action: string;
+  dependencies?: string[];
+  attempt: number;
+  started_at?: string;
+  ended_at?: string;
+  duration_ms?: number;
+  gates?: Gate[];
+  machines?: OnMachine[];
+  machines_omitted?: number;
+  outputs?: Record<string, unknown>;
+  failure?: Failure;
+  reviews?: Review[];
+}
+
+export interface Waiting {
+  step_id: string;
+  /** `work`, `review` or `decision`. */
+  kind: string;
+  who: string;
+  instructions: string;
+  gate?: string;
+  next_call: NextCall;
+}
+
+export interface ExecutionStatus {
+  execution_id: string;
+  workflow_id: string;
+  revision: number;
+  status: string;
+  started_at: string;
+  ended_at?: string;
+  started_by: string;
+  parameters: Record<string, unknown>;
+  progress: { done: number; total: number; percent: number };
+  estimated_completion?: string;
+  waiting_for?: Waiting[];
+  failure?: { step_id: string; attempt: number; failure: Failure; steps_not_run: number };
+  steps: StepRow[];
+  event_count: number;
+}
+
+export interface WorkflowRow {
+  workflow_id: string;
+  name: string;
+  description: string;
+  pattern: string;
+  revision: number;
+  status: string;
+  steps: number;
+  updated_at: string;
+  last_execution?: { execution_id: string; status: string; started_at: string };
+}
+
+export interface WorkflowList {
+  workflows: WorkflowRow[];
+  next_cursor?: string;
+}
+
+export interface Plugin {
+  name: string;
+  kind: string;
+  version: string;
+  title: string;
+  summary: string;
+  digest: string;
+  source: string;
+}
+
+export interface Refused {
+  source: string;
+  stage: string;
+  reason: string;
+  hint?: string;
+}
+
+export interface PluginList {
+  patterns: Plugin[];
+  validators?: Plugin[];
+  refused?: Refused[];
+}
+
+export interface Application {
+  application_id: string;
+  pattern_name: string;
+  pattern_version: string;
+  target_component: string;
+  status: string;
+  applied_at: string;
+  applied_by: string;
+  summary: string;
+  changed_files: string[];
+  drift?: { state: string; files: { path: string; state: string }[] };
+  execution_id?: string;
+}
+
+export interface ApplicationList {
+  applications: Application[];
+  next_cursor?: string;
+}
+
+export interface Machine {
+  machine: string;
+  aliases: string[];
+  labels: Record<string, string>;
+  status: string;
+  running: number;
+  waiting: number;
+  capacity: number;
+}
+
+export interface MachineList {
+  machines: Machine[];
+}
+
+export interface Health {
+  status: string;
+  reasons: string[];
+  version: string;
+  uptime_s: number;
+  store: { database_bytes: number; wal_bytes: number; executions: Record<string, number>; queued: number };
+  plugins: { refused: unknown[] };
+  machines: Machine[];
+  queues: Record<string, number>;
+  stuck: Record<string, string>;
+}
+
+export interface Metrics {
+  time_range: string;
+  since?: string;
+  until: string;
+  executions: { started: number; ended: Record<string, number>; success_rate?: number };
+  durations: {
+    scope: string;
+    name: string;
+    count: number;
+    p50_ms: number;
+    p95_ms: number;
+    p99_ms: number;
+    max_ms: number;
+  }[];
+  gates: { validator: string; gate: string; verdict: string; reason: string; count: number }[];
+  failures: { subject: string; reason: string; count: number }[];
+  retries_total: number;
+}

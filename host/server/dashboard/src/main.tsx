@@ -1,0 +1,71 @@
+// The dashboard: a page of the server that watches what it does, and lets people answer what it waits for.
+
+import { render } from "preact";
+import type { JSX } from "preact";
+import "./style.css";
+import { useConnection } from "./live";
+import { Execution } from "./pages/execution";
+import { Executions } from "./pages/executions";
+import { Overview } from "./pages/overview";
+import { Plugins } from "./pages/plugins";
+import { Workflows } from "./pages/workflows";
+import { Empty } from "./parts";
+import { link, useRoute } from "./route";
+
+const PAGES: [string, string][] = [
+  ["executions", "Executions"],
+  ["workflows", "Workflows"],
+  ["plugins", "Plugins"],
+  ["health", "Health"],
+];
+
+function Page(): JSX.Element {
+  const { path, query } = useRoute();
+  const [page, id] = path;
+  if (page === "executions" && id) return <Execution key={id} id={id} query={query} />;
+  if (page === "executions") return <Executions query={query} />;
+  if (page === "workflows") return <Workflows />;
+  if (page === "plugins") return <Plugins />;
+  if (page === "health") return <Overview query={query} />;
+  return (
+    <Empty>
+      There is no such page. <a href={link(["executions"])}>Executions</a>
+    </Empty>
+  );
+}
+
+const CONNECTIONS = { connecting: "connecting…", live: "live", lost: "connection lost, trying again…" };
+
+function Dashboard(): JSX.Element {
+  const { path } = useRoute();
+  const connection = useConnection();
+  return (
+    <>
+      <a class="skip" href="#content" onClick={(event) => {
+        event.preventDefault();
+        document.getElementById("content")?.focus();
+      }}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <span class="brand">Caelum workflow</span>
+        <nav aria-label="Pages">
+          {PAGES.map(([page, label]) => (
+            <a href={link([page])} aria-current={path[0] === page ? "page" : undefined}>
+              {label}
+            </a>
+          ))}
+        </nav>
+        <span class={`connection ${connection}`} role="status">
+          {CONNECTIONS[connection]}
+        </span>
+      </header>
+      <main id="content" tabIndex={-1}>
+        <Page />
+      </main>
+    </>
+  );
+}
+
+const root = document.getElementById("dashboard");
+if (root) render(<Dashboard />, root);

@@ -1,0 +1,168 @@
+// The list of executions: newest first, filtered by status and workflow, older ones on demand, kept up by the stream.
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { ExecutionList, ExecutionRow } from "../answers";
+import { ago, between, moment, span } from "../format";
+import { type Change, useNews } from "../live";
+import { useTool } from "../load";
+import { call } from "../mcp";
+import { Empty, Progress, Show, Status, useNow, useTitle } from "../parts";
+import { go, link } from "../route";
+
+const STATUSES = ["executing", "paused", "completed", "failed", "cancelled"];
+const PAGE = 50;
+
+function row(change: Change, before: ExecutionRow | undefined): ExecutionRow {
+  const { execution_id, workflow_id, status, started_at, ended_at, done, total } = change;
+  const revision = before?.revision ?? 0;
+  return { execution_id, workflow_id, revision, status, started_at, ended_at, done, total };
+}
+
+/** Puts a change into a list that is newest first; true when it fits the filter and was not in it. */
+function merge(rows: ExecutionRow[], change: Change, status: string, workflow: string): [ExecutionRow[], boolean] {
+  const at = rows.findIndex((other) => other.execution_id === change.execution_id);
+  const fits = (!status || status === change.status) && (!workflow || workflow === change.workflow_id);
+  if (at >= 0) {
+    const rest = rows.slice();
+    if (fits) rest[at] = row(change, rows[at]);
+    else rest.splice(at, 1);
+    return [rest, false];
+  }
+  const first = rows[0];
+  const newer = !first || change.started_at >= first.started_at;
+  return fits && newer ? [[row(change, undefined), ...rows], true] : [rows, false];
+}
+
+export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
+  const status = query.get("status") ?? "";
+  const workflow = query.get("workflow") ?? "";
+  useTitle("Executions");
+  const filter = { ...(status && { status_filter: status }), ...(workflow && { workflow_id: workflow }) };
+  const first = useTool<ExecutionList>("list_executions", { ...filter, limit: PAGE });
+  const [rows, setRows] = useState<ExecutionRow[]>([]);
+  const [cursor, setCursor] = useState<string>();
+  const [typed, setTyped] = useState(workflow);
+  const now = useNow(rows.some((each) => !each.ended_at));
+
+  useEffect(() => {
+    setRows(first.value?.executions ?? []);
+    setCursor(first.value?.next_cursor);
+  }, [first.value]);
+  useEffect(() => setTyped(workflow), [workflow]);
+  useNews(
+    (news) => {
+      if (news.kind === "resync") first.again();
+      else setRows((before) => merge(before, news.change, status, workflow)[0]);
+    },
+    [status, workflow, first.again],
+  );
+
+  const older = async (): Promise<void> => {
+    const next = await call<ExecutionList>("list_executions", { ...filter, limit: PAGE, cursor });
+    setRows((before) => {
+      const known = new Set(before.map((each) => each.execution_id));
+      return [...before, ...next.executions.filter((each) => !known.has(each.execution_id))];
+    });
+    setCursor(next.next_cursor);
+  };
+
+  return (
+    <>
+      <h1>Executions</h1>
+      <form
+        class="filters"
+        role="search"
+        onSubmit={(event) => {
+          event.preventDefault();
+          go(["executions"], { status, workflow: typed.trim() });
+        }}
+      >
+        <label>
+          Status{" "}
+          <select
+            value={status}
+            onChange={(event) => go(["executions"], { status: event.currentTarget.value, workflow })}
+          >
+            <option value="">all</option>
+            {STATUSES.map((each) => (
+              <option value={each}>{each}</option>
+            ))}
+          </select>
+        </label>
+        <label>
+          Workflow{" "}
+          <input
+            type="search"
+            placeholder="all"
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        </label>
+        <button>Filter</button>
+      </form>
+      <Show of={first}>
+        {() =>
+          rows.length === 0 ? (
+            <Empty>
+              {status || workflow ? (
+                <>
+                  No execution fits. <a href={link(["executions"])}>Show all</a>
+                </>
+              ) : (
+                <>
+                  Nothing has run yet. Start one with the tool <code>execute_workflow</code> or with{" "}
+                  <code>caelum-workflow run FILE</code>.
+                </>
+              )}
+            </Empty>
+          ) : (
+            <div class="scroll">
+              <table>
+                <thead>
+                  <tr>
+                    <th scope="col">Execution</th>
+                    <th scope="col">Workflow</th>
+                    <th scope="col">Status</th>
+                    <th scope="col">Steps</th>
+                    <th scope="col">Started</th>
+                    <th scope="col" class="number">
+                      Took
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {rows.map((each) => (
+                    <tr key={each.execution_id}>
+                      <td>
+                        <a href={link(["executions", each.execution_id])}>
+                          <code>{each.execution_id.slice(0, 14)}…</code>
+                        </a>
+                      </td>
+                      <td>
+                        <a href={link(["executions"], { status, workflow: each.workflow_id })}>{each.workflow_id}</a>
+                      </td>
+                      <td>
+                        <Status of={each.status} />
+                      </td>
+                      <td>
+                        <Progress done={each.done} total={each.total} />
+                      </td>
+                      <td>
+                        <time dateTime={each.started_at} title={moment(each.started_at)}>
+                          {ago(each.started_at, Math.max(now, Date.now()))}
+                        </time>
+                      </td>
+                      <td class="number">{span(between(each.started_at, each.ended_at, now))}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Show>
+      {cursor && <button onClick={() => void older()}>Older</button>}
+    </>
+  );
+}

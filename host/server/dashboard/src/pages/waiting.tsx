@@ -1,0 +1,97 @@
+// What an execution waits for, with the form that answers it: work to report, a review, a decision after a crash.
+
+import type { JSX } from "preact";
+import { useId, useState } from "preact/hooks";
+import { act, keepName, lastName } from "../act";
+import type { Waiting } from "../answers";
+
+interface Choice {
+  value: string;
+  label: string;
+  danger?: boolean;
+}
+
+const TITLES: Record<string, string> = {
+  work: "waits for work",
+  review: "waits for a review",
+  decision: "waits for a decision",
+};
+
+const CHOICES: Record<string, Choice[]> = {
+  work: [{ value: "", label: "Report as done" }],
+  review: [
+    { value: "approved", label: "Approve" },
+    { value: "rejected", label: "Reject", danger: true },
+  ],
+  decision: [
+    { value: "succeeded", label: "It succeeded" },
+    { value: "failed", label: "It failed", danger: true },
+    { value: "run_again", label: "Run it again" },
+  ],
+};
+
+export function WaitsFor({
+  execution,
+  of,
+  again,
+}: {
+  execution: string;
+  of: Waiting;
+  again: () => void;
+}): JSX.Element {
+  const [name, setName] = useState(lastName);
+  const [words, setWords] = useState("");
+  const [problem, setProblem] = useState<string>();
+  const [busy, setBusy] = useState(false);
+  const heading = useId();
+
+  const answer = async (choice: string): Promise<void> => {
+    setBusy(true);
+    keepName(name);
+    const who = of.kind === "review" ? { reviewer: name, reason: words } : { performer: name, summary: words };
+    const args = { execution_id: execution, step_id: of.step_id, ...who, ...(choice && { decision: choice }) };
+    setProblem(await act(of.kind === "review" ? "review_step" : "complete_step", args));
+    setBusy(false);
+    again();
+  };
+
+  return (
+    <section class="card waits" aria-labelledby={heading}>
+      <h2 id={heading}>
+        Step {of.step_id} {TITLES[of.kind] ?? "waits"}
+      </h2>
+      <p class="said">{of.instructions}</p>
+      <p class="quiet">
+        {of.gate && <>{of.gate} gate · </>}by {of.who}
+      </p>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          const submitter = event.submitter as HTMLButtonElement | null;
+          void answer(submitter?.value ?? "");
+        }}
+      >
+        <label>
+          Your name
+          <input required autocomplete="name" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+        </label>
+        <label class="wide">
+          {of.kind === "work" ? "What you did" : "Why"}
+          <textarea required rows={2} value={words} onInput={(event) => setWords(event.currentTarget.value)} />
+        </label>
+        <p class="actions">
+          {(CHOICES[of.kind] ?? []).map((choice) => (
+            <button key={choice.value} value={choice.value} disabled={busy} class={choice.danger ? "danger" : "primary"}>
+              {choice.label}
+            </button>
+          ))}
+        </p>
+        {problem && (
+          <p class="problem" role="alert">
+            {problem}
+          </p>
+        )}
+      </form>
+    </section>
+  );
+}
