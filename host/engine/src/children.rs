@@ -38,6 +38,26 @@ enum BrokenOff {
 }
 
 impl Engine {
+    /// Returns the child executions of the present attempts of steps that run other workflows, each with its step. Of a
+    /// step that goes over a list only those that are open: there may be thousands.
+    pub fn children(&self, parent: &Execution) -> Vec<(usize, ExecutionId)> {
+        let mut children = Vec::new();
+        for step in (0..parent.steps().len()).filter(|step| parent.runs_child(*step)) {
+            let targets = &parent.step(step).targets;
+            if targets.is_mapped() {
+                children.extend(targets.running().map(|at| (step, child_id(parent, (step, at)))));
+            } else if !targets.is_empty() {
+                children.push((step, child_id(parent, (step, 0))));
+            }
+        }
+        children
+    }
+
+    /// Returns an execution as it is now if it is open here, without waiting for anything.
+    pub fn live(&self, id: &ExecutionId) -> Option<Snapshot> {
+        self.0.supervisor.handle(id).map(|handle| handle.published.borrow().clone())
+    }
+
     /// Runs the child execution of a step to its end and reports it as the step's outcome; nothing when the engine
     /// stops first.
     pub(crate) async fn run_child(
@@ -49,7 +69,7 @@ impl Engine {
         let started_at = self.now();
         let not_started =
             |failure: TaskFailure| Some(TaskOutcome::not_started(started_at, failure));
-        let id = child_id(parent, delivery);
+        let id = child_id(parent, (delivery.step, delivery.target));
         let begun = match self.begin_child(parent, delivery, &id).await {
             Ok(begun) => begun,
             Err(Refused::Template(error)) => return Some(bad_template(&self.0, &error)),
@@ -291,14 +311,15 @@ fn outputs(child: &Execution) -> Map<String, Value> {
         .collect()
 }
 
-/// Names the child of an attempt: the same for every delivery, time-ordered as all names of executions.
-fn child_id(parent: &Execution, delivery: &Delivery) -> ExecutionId {
-    let state = parent.step(delivery.step);
+/// Names the child of a target's present attempt: the same for every delivery, time-ordered as all names of executions.
+fn child_id(parent: &Execution, (step, target): (usize, usize)) -> ExecutionId {
+    let state = parent.step(step);
     let began = state.attempt_started_at.unwrap_or(parent.head().started_at);
     let millis = u64::try_from(began.as_micros() / 1_000).unwrap_or_default() & 0xFFFF_FFFF_FFFF;
-    let step = &parent.definition().steps[delivery.step].id;
-    let mut key = format!("{}/{step}/{}", parent.id(), delivery.attempt);
-    if let Some(item) = delivery.item {
+    let target = &state.targets[target];
+    let step = &parent.definition().steps[step].id;
+    let mut key = format!("{}/{step}/{}", parent.id(), target.attempt(state.attempt));
+    if let Some(item) = target.item_index() {
         key.push_str(&format!("/{item}"));
     }
     let digest = Sha256::digest(key.as_bytes());

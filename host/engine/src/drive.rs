@@ -42,6 +42,8 @@ pub(crate) enum Ask {
     Decide { step: String, succeeded: Option<bool>, by: String, reason: String },
     /// A review; its subject is filled in by the owner.
     Review(String, Review),
+    /// The end of a step's work on one machine.
+    CancelTarget { step: String, machine: MachineId, by: String, reason: String },
     /// Something about the whole execution.
     Control(Control, String, String),
 }
@@ -654,6 +656,9 @@ fn asked(execution: &Execution, ask: Ask, now: Timestamp) -> Result<Vec<EventBod
                 review.subject_digest = record.subject_digest.clone();
             }
             vec![execution.review(&step, review)?]
+        }
+        Ask::CancelTarget { step, machine, by, reason } => {
+            execution.cancel_target(&step, &machine, by, reason)?.into_iter().collect()
         }
         Ask::Control(control, by, reason) => {
             execution.control(&control, by, reason)?.into_iter().collect()

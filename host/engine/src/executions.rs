@@ -122,9 +122,11 @@ impl Engine {
         let hint = match definition.status {
             DefinitionStatus::Active => return Ok(definition),
             DefinitionStatus::Draft => {
-                "make an active revision: create_workflow with if_exists: \"new_revision\""
+                "update_workflow with status: \"active\" makes it ready to be executed"
             }
-            DefinitionStatus::Archived => "make a new revision of it, or use another workflow",
+            DefinitionStatus::Archived => {
+                "archive_workflow with archived: false takes it out of the archive"
+            }
         };
         Err(Mistake::new(
             "not_active",

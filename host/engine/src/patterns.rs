@@ -3,6 +3,7 @@
 
 mod apply;
 mod ask;
+mod drift;
 mod kept;
 mod record;
 mod revert;

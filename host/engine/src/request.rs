@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use caelum_components::{DriftState, FileDrift};
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{ReviewDecision, WorkReport};
 use caelum_core::finding::Finding;
@@ -60,6 +61,74 @@ pub struct CreatedWorkflow {
     pub revision: u32,
     /// What is legal and still looks like a mistake.
     pub warnings: Vec<String>,
+}
+
+/// A change of a workflow: what is given is changed, everything else stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkflowChange {
+    /// Its name.
+    pub workflow_id: String,
+    /// The revision that the caller knows; another newest one refuses the change.
+    pub expected_revision: Option<u32>,
+    /// A few words.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The pattern of the ecosystem that it follows.
+    pub pattern: Option<String>,
+    /// Its steps, all of them.
+    pub steps: Option<Vec<Step>>,
+    /// Where it stands.
+    pub status: Option<DefinitionStatus>,
+    /// JSON Schema of its parameters; `Some(None)` takes it away.
+    pub parameters_schema: Option<Option<Value>>,
+    /// Anything else, all of it.
+    pub metadata: Option<Map<String, Value>>,
+    /// Who changes it.
+    pub by: String,
+    /// Same key, same answer.
+    pub idempotency_key: Option<String>,
+}
+
+/// A workflow that was changed, or was so already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedWorkflow {
+    /// Its name.
+    pub workflow_id: String,
+    /// Its newest revision.
+    pub revision: u32,
+    /// Where it stands.
+    pub status: DefinitionStatus,
+    /// The fields that are different now; none when everything was so already, and then no revision was made.
+    pub changed: Vec<String>,
+    /// What is legal and still looks like a mistake.
+    pub warnings: Vec<String>,
+}
+
+/// A workflow that was put into the archive, or taken out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedWorkflow {
+    /// Its name.
+    pub workflow_id: String,
+    /// Its newest revision.
+    pub revision: u32,
+    /// Where it stands now.
+    pub status: DefinitionStatus,
+    /// Whether it stood elsewhere before.
+    pub changed: bool,
+    /// Whether executions of it have not ended: they go on.
+    pub open_executions: bool,
+}
+
+/// Which workflows a list shows. Everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkflowFilter {
+    /// Where the newest revision stands.
+    pub status: Option<DefinitionStatus>,
+    /// Where the last execution stands.
+    pub last_execution: Option<ExecutionStatus>,
+    /// The pattern that it follows.
+    pub pattern: Option<String>,
 }
 
 /// A part of a list: how many, and from where on.
@@ -225,7 +294,7 @@ pub struct NewApplication {
 pub struct Application {
     /// Its name.
     pub application_id: ApplicationId,
-    /// The plan that may be applied by its id, after a dry run.
+    /// After a dry run the plan that may be applied by its id; for an application by plan the one that it applied.
     pub plan_id: Option<PlanId>,
     /// The pattern, as it was.
     pub pattern: PinnedPlugin,
@@ -257,6 +326,46 @@ pub struct Application {
     pub next_steps: Vec<NextStep>,
     /// Why it was blocked or in conflict.
     pub problems: Vec<String>,
+    /// The execution, step and attempt that applied it.
+    pub execution: Option<(ExecutionId, StepId, u32)>,
+}
+
+/// Which applications a list shows. Everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApplicationQuery {
+    /// Uses of this pattern.
+    pub pattern: Option<String>,
+    /// Uses on this component, as it was called.
+    pub component: Option<String>,
+    /// How they ended.
+    pub status: Option<ApplicationStatus>,
+    /// How the component stands to them now, in the words of [`DriftState::as_str`].
+    pub drift: Option<&'static str>,
+}
+
+/// An application as it is listed, with how its component stands to it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedApplication {
+    /// The application.
+    pub application: Application,
+    /// How the component stands to it; nothing when it is not what the component shows (it was not applied, was taken
+    /// back, or a later one took its place), or when that cannot be told.
+    pub drift: Option<ApplicationDrift>,
+    /// Whether a later application of the same pattern took its place.
+    pub superseded: bool,
+    /// Why the drift cannot be told.
+    pub problem: Option<String>,
+}
+
+/// How a component stands to an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationDrift {
+    /// The worst that holds.
+    pub state: DriftState,
+    /// The version that is installed now, where it is another one.
+    pub installed: Option<String>,
+    /// Files that are not as they were applied.
+    pub files: Vec<FileDrift>,
 }
 
 /// What a pattern thinks of a component, and what applying it would change.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use caelum_core::id::{MachineId, StepId};
 use caelum_core::task::fold;
+use caelum_core::workflow::command::Control;
 use caelum_core::workflow::{
-    Action, DefinitionStatus, Started, Step, StepType, WorkflowDefinition, check_definition,
-    resolve,
+    Action, DefinitionStatus, Started, Step, StepType, TargetPhase, WorkflowDefinition,
+    check_definition, resolve,
 };
-use caelum_machines::OutputSoFar;
+use caelum_machines::{MachineInfo, OutputSoFar};
 use caelum_store::ExecutionKind;
 use serde_json::Map;
 
+use crate::drive::Ask;
 use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
 use crate::idempotency::Keyed;
@@ -33,10 +35,7 @@ impl Engine {
         if let Some(answer) = self.answered(keyed.as_ref()).await? {
             return self.started_before(&answer).await;
         }
-        resolve(&new.target_machines, &self.0.machine_views()).map_err(|problem| {
-            Mistake::new("unknown_machine", problem)
-                .hint("get_system_health lists the machines; `local` is this one")
-        })?;
+        resolve(&new.target_machines, &self.0.machine_views()).map_err(unknown_machine)?;
         let now = self.now();
         let mut step = Step::new(task_step(), StepType::Deployment);
         step.name.clone_from(&new.name);
@@ -110,7 +109,7 @@ impl Engine {
         })?;
         if !snapshot.execution.head().workflow_id.as_str().starts_with(TASK_GROUP_PREFIX) {
             return Err(Mistake::new("not_a_task", format!("`{id}` is an execution, not a task"))
-                .hint("use get_workflow_status")
+                .hint("use get_workflow_status and control_execution for executions")
                 .into());
         }
         let Some(machine) = machine else { return Ok((snapshot, None)) };
@@ -123,6 +122,67 @@ impl Engine {
             .map(|target| target.machine.clone())
             .ok_or_else(unknown)?;
         Ok((snapshot, Some(known)))
+    }
+
+    /// Asks for the end of a task group, or of one of its tasks while the others go on; what runs is ended with its whole
+    /// process group. That it was asked for is on disk when this returns. Asking for the end of what has ended is no
+    /// mistake.
+    ///
+    /// # Errors
+    ///
+    /// No group or task of that name.
+    pub async fn cancel_task(
+        &self,
+        id: &str,
+        by: String,
+        reason: String,
+    ) -> Result<(Snapshot, Option<MachineId>), EngineError> {
+        let (snapshot, machine) = self.task(id, Patience::default()).await?;
+        let execution = &snapshot.execution;
+        if execution.head().end.is_some() || execution.head().cancel.is_some() {
+            return Ok((snapshot, machine));
+        }
+        // The last task that is wanted at all stands for its group, which is then cancelled and has not failed.
+        let others = |wanted: &MachineId| {
+            execution.step(0).targets.iter().any(|target| {
+                target.machine != *wanted
+                    && !matches!(target.phase, TargetPhase::Cancelled | TargetPhase::GivenUp)
+            })
+        };
+        let ask = match &machine {
+            Some(machine) if others(machine) => Ask::CancelTarget {
+                step: TASK_STEP.to_owned(),
+                machine: machine.clone(),
+                by,
+                reason,
+            },
+            _ => Ask::Control(Control::Cancel, by, reason),
+        };
+        match self.ask(execution.id(), ask).await {
+            Ok(snapshot) => Ok((snapshot, machine)),
+            // It ended while it was being asked.
+            Err(EngineError::Mistake(mistake)) if mistake.code == "execution_ended" => {
+                self.task(id, Patience::default()).await
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Returns machines: all of them, or those that a name, `any`, `all` or `label:key=value` stands for.
+    ///
+    /// # Errors
+    ///
+    /// Names the machines near to one that does not exist.
+    pub fn machines(&self, selector: Option<&str>) -> Result<Vec<MachineInfo>, EngineError> {
+        let mut machines = self.0.fabric.machines();
+        if let Some(selector) = selector {
+            let found = resolve(&[selector.to_owned()], &self.0.machine_views())
+                .map_err(unknown_machine)?;
+            let wanted: Vec<MachineId> =
+                found.iter().filter_map(|machine| self.0.fabric.canonical(machine)).collect();
+            machines.retain(|machine| wanted.contains(&machine.id));
+        }
+        Ok(machines)
     }
 
     /// Folds the results of a task group.
@@ -158,6 +218,11 @@ impl Engine {
         };
         self.0.fabric.output_so_far(&key)
     }
+}
+
+fn unknown_machine(problem: String) -> Mistake {
+    Mistake::new("unknown_machine", problem)
+        .hint("list_machines shows the machines; `local` is this one")
 }
 
 fn task_step() -> StepId {

@@ -1,13 +1,13 @@
-//! Creating, reading and listing definitions.
+//! Creating, reading and listing definitions; changing them stands in `change`.
+
+mod change;
 
 use std::sync::Arc;
 
 use caelum_core::clock::Timestamp;
 use caelum_core::plugin::{Phase, PluginKind};
 use caelum_core::task::ProbeKind;
-use caelum_core::workflow::{
-    Action, DefinitionStatus, KnownValidator, WorkflowDefinition, check_definition,
-};
+use caelum_core::workflow::{Action, KnownValidator, WorkflowDefinition, check_definition};
 
 use caelum_store::StoreError;
 use serde_json::{Value, json};
@@ -16,7 +16,8 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
 use crate::idempotency::Keyed;
 use crate::request::{
-    CreatedWorkflow, IfExists, Listed, NewWorkflow, PageRequest, TASK_GROUP_PREFIX, WorkflowSummary,
+    CreatedWorkflow, IfExists, Listed, NewWorkflow, PageRequest, TASK_GROUP_PREFIX, WorkflowFilter,
+    WorkflowSummary,
 };
 
 /// How many warnings of one definition are told; more of the same would only fill the reader's context.
@@ -37,27 +38,7 @@ impl Engine {
             return Ok(created_before(new.workflow_id, &answer));
         }
         let definition = self.define(&new, now)?;
-        let violations =
-            check_definition(&definition, &self.known_validators(), self.0.options.rules);
-        let mut details: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        if let Some(schema) = &definition.parameters_schema
-            && let Err(error) = jsonschema::validator_for(schema)
-        {
-            details.push(format!("/parameters_schema: not a JSON Schema: {error}"));
-        }
-        details.extend(self.check_plugin_parameters(&definition));
-        if !details.is_empty() {
-            let count = details.len();
-            let message = match count {
-                1 => "the definition breaks one rule".to_owned(),
-                count => format!("the definition breaks {count} rules"),
-            };
-            return Err(Mistake::new("invalid_definition", message)
-                .details(details)
-                .hint("mend all of them, then call create_workflow again")
-                .into());
-        }
-        let warnings = self.warnings(&definition);
+        let warnings = self.checked(&definition, "create_workflow")?;
         let answer = json!({"warnings": warnings});
         let entry = keyed.as_ref().map(|keyed| keyed.entry(answer, now));
         let if_exists = match new.if_exists {
@@ -74,10 +55,38 @@ impl Engine {
                 "workflow_exists",
                 format!("a workflow `{}` exists already", new.workflow_id),
             )
-            .hint("use another workflow_id, or if_exists: \"new_revision\"")
+            .hint("use another workflow_id, update_workflow, or if_exists: \"new_revision\"")
             .into()),
             Err(other) => Ok(created_before(new.workflow_id, &self.raced(keyed.as_ref(), other)?)),
         }
+    }
+
+    /// Checks a definition against every rule; returns what is legal and still looks like a mistake.
+    pub(crate) fn checked(
+        &self,
+        definition: &WorkflowDefinition,
+        tool: &str,
+    ) -> Result<Vec<String>, EngineError> {
+        let violations =
+            check_definition(definition, &self.known_validators(), self.0.options.rules);
+        let mut details: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        if let Some(schema) = &definition.parameters_schema
+            && let Err(error) = jsonschema::validator_for(schema)
+        {
+            details.push(format!("/parameters_schema: not a JSON Schema: {error}"));
+        }
+        details.extend(self.check_plugin_parameters(definition));
+        if details.is_empty() {
+            return Ok(self.warnings(definition));
+        }
+        let message = match details.len() {
+            1 => "the definition breaks one rule".to_owned(),
+            count => format!("the definition breaks {count} rules"),
+        };
+        Err(Mistake::new("invalid_definition", message)
+            .details(details)
+            .hint(format!("mend all of them, then call {tool} again"))
+            .into())
     }
 
     fn define(&self, new: &NewWorkflow, now: Timestamp) -> Result<WorkflowDefinition, EngineError> {
@@ -263,15 +272,11 @@ impl Engine {
     /// A cursor that was not given by this list.
     pub async fn list_workflows(
         &self,
-        status: Option<DefinitionStatus>,
-        pattern: Option<&str>,
+        filter: WorkflowFilter,
         page: PageRequest,
     ) -> Result<Listed<WorkflowSummary>, EngineError> {
-        let filter = caelum_store::DefinitionFilter {
-            status,
-            last_execution: None,
-            pattern: pattern.map(str::to_owned),
-        };
+        let WorkflowFilter { status, last_execution, pattern } = filter;
+        let filter = caelum_store::DefinitionFilter { status, last_execution, pattern };
         let page = self
             .0
             .store

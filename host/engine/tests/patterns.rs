@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use caelum_core::pattern::ApplicationStatus;
-use caelum_engine::request::NewApplication;
+use caelum_engine::request::{ApplicationQuery, ListedApplication, NewApplication, PageRequest};
 use caelum_engine::{Engine, EngineOptions};
 use caelum_plugin_host::BundledPlugin;
+use caelum_store::{ApplicationRecord, Store, StoreOptions};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
@@ -104,7 +105,9 @@ async fn a_plan_is_applied_once_exactly_as_shown_and_taken_back_to_the_byte() {
     let again = engine.apply_pattern(by_plan).await.expect_err("a plan is applied once");
     assert!(again.to_string().contains("was applied at"), "{again}");
     let unchanged = engine.apply_pattern(apply("shop")).await.expect("it answers");
-    assert_ne!(unchanged.status, ApplicationStatus::Applied, "{unchanged:?}");
+    assert_eq!(unchanged.status, ApplicationStatus::Unchanged, "{unchanged:?}");
+    assert!(!unchanged.withheld.is_empty(), "what needs a look is named: {unchanged:?}");
+    assert!(unchanged.summary.contains("allow_review_edits"), "{}", unchanged.summary);
 
     let id = applied.application_id.to_string();
     engine.revert_application(&id, "tester".into()).await.expect("it is as it was applied");
@@ -189,5 +192,113 @@ async fn nobody_leaves_the_roots_and_mistakes_are_named() {
     let refused = engine.apply_pattern(wrong).await.expect_err("no such rule");
     assert!(refused.to_string().contains("`HC99` is not a rule"), "{refused}");
     assert_eq!(place.compose(), COMPOSE);
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_whose_application_a_crash_undid_can_be_applied_after_all() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let planned = engine
+        .apply_pattern(NewApplication { dry_run: true, ..apply("shop") })
+        .await
+        .expect("it plans");
+    engine.close().await;
+    // The server dies behind the record and before the first byte of a file.
+    let store = Store::open(StoreOptions::new(place.data.path())).expect("nobody has it");
+    let made = store.application(&planned.application_id).await.expect("readable");
+    let applying = ApplicationRecord {
+        id: "app_crashed".parse().expect("legal"),
+        status: ApplicationStatus::Applying,
+        ..made.expect("the dry run is recorded")
+    };
+    store.save_application(&applying, None).await.expect("it takes the plan");
+    store.close().await;
+
+    let engine = place.open().await;
+    let undone = engine.application("app_crashed").await.expect("it is kept");
+    let plan_id = planned.plan_id.as_ref().map(ToString::to_string);
+    let applied = engine
+        .apply_pattern(NewApplication { plan_id: plan_id.clone(), ..apply("shop") })
+        .await
+        .expect("the plan was not used");
+    let again = engine.apply_pattern(NewApplication { plan_id, ..apply("shop") }).await;
+
+    assert_eq!(undone.status, ApplicationStatus::Conflict);
+    assert_eq!((applied.status, applied.plan_id), (ApplicationStatus::Applied, planned.plan_id));
+    assert!(place.compose().contains("healthcheck:"));
+    assert!(again.expect_err("once").to_string().contains("was applied at"));
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applications_are_listed_with_how_their_components_stand_now() {
+    let place = Place::new();
+    let engine = place.open().await;
+    let infrastructure = NewApplication {
+        pattern_name: "infrastructure-enforcement".to_owned(),
+        parameters: Map::from_iter([("component_name".to_owned(), json!("shop"))]),
+        ..apply("shop")
+    };
+    let listed = async |query: ApplicationQuery| {
+        let page = PageRequest { limit: 10, cursor: None };
+        engine.list_applications(query, page).await.expect("it lists").items
+    };
+    let all = ApplicationQuery::default;
+    let lock = place.root.path().join("shop/.caelum/patterns.lock.json");
+    let state = |items: &[ListedApplication]| {
+        items[0].drift.as_ref().map(|drift| drift.state.as_str()).unwrap_or("none")
+    };
+    assert!(listed(all()).await.is_empty());
+
+    let dry = NewApplication { dry_run: true, ..infrastructure.clone() };
+    engine.apply_pattern(dry).await.expect("it plans");
+    let applied = engine.apply_pattern(infrastructure).await.expect("it applies");
+    let both = listed(all()).await;
+    assert_eq!(both.len(), 2, "newest first, the plan too");
+    assert_eq!((state(&both), both[1].drift.as_ref()), ("clean", None));
+    let changed = both[0].application.changed_files.clone();
+    let owned = |path: &&String| !path.starts_with(".caelum/");
+    let file = place.root.path().join("shop").join(changed.iter().find(owned).expect("a file"));
+    let before = fs::read_to_string(&file).expect("it is there");
+
+    let record = fs::read_to_string(&lock).expect("it is there");
+    let version = format!("\"version\": \"{}\"", applied.pattern.version);
+    fs::write(&lock, record.replace(&version, "\"version\": \"0.0.1\"")).expect("written");
+    assert_eq!(state(&listed(all()).await), "outdated");
+    fs::write(&file, format!("{before}# mine\n")).expect("written");
+    let modified = listed(ApplicationQuery { drift: Some("modified"), ..all() }).await;
+    assert_eq!((modified.len(), state(&modified)), (1, "modified"), "the worst that holds");
+    assert!(listed(ApplicationQuery { drift: Some("clean"), ..all() }).await.is_empty());
+    fs::remove_file(&file).expect("it was there");
+    assert_eq!(state(&listed(all()).await), "missing");
+    fs::remove_file(&lock).expect("it was there");
+    let lost = listed(all()).await;
+    let files = &lost[0].drift.as_ref().expect("it stands applied").files;
+    assert_eq!((state(&lost), files[0].path.as_str()), ("missing", ".caelum/patterns.lock.json"));
+    fs::remove_dir_all(place.root.path().join("shop")).expect("it was there");
+    let gone = listed(all()).await;
+    assert_eq!(state(&gone), "missing");
+    assert!(gone[0].problem.as_ref().is_some_and(|problem| problem.contains("shop")), "{gone:?}");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_a_later_one_replaced_is_not_compared() {
+    let place = Place::new();
+    let engine = place.open().await;
+    engine.apply_pattern(apply("shop")).await.expect("it applies");
+    fs::write(place.root.path().join("shop/compose.yaml"), COMPOSE).expect("written");
+    engine.apply_pattern(apply("shop")).await.expect("it applies again");
+
+    let page = PageRequest { limit: 1, cursor: None };
+    let query =
+        || ApplicationQuery { status: Some(ApplicationStatus::Applied), ..Default::default() };
+    let first = engine.list_applications(query(), page).await.expect("it lists");
+    let page = PageRequest { limit: 1, cursor: first.next_cursor.clone() };
+    let second = engine.list_applications(query(), page).await.expect("it lists");
+
+    assert!(!first.items[0].superseded && first.items[0].drift.is_some());
+    assert!(second.items[0].superseded && second.items[0].drift.is_none());
     engine.close().await;
 }

@@ -7,6 +7,7 @@ mod exit;
 mod flags;
 mod follow;
 mod inspect;
+mod lists;
 mod output;
 mod parameters;
 mod pattern;
@@ -63,6 +64,8 @@ enum Command {
     ApplyPattern(pattern::ApplyPattern),
     /// Take an application of a pattern back, byte for byte.
     RevertPattern(pattern::RevertPattern),
+    /// List recorded uses of patterns, and whether their components have drifted.
+    Applications(lists::Applications),
     /// Show how an execution stands; without one, the server's health and its last executions.
     Status(inspect::Status),
     /// Report the work of a step that waits for it.
@@ -71,6 +74,10 @@ enum Command {
     Review(steer::Review),
     /// Pause, resume, cancel or retry an execution.
     Control(steer::Control),
+    /// List the machines that work can go to.
+    Machines(lists::Machines),
+    /// Put a workflow into the archive, or take it out again.
+    Archive(lists::Archive),
     /// Export a workflow with its executions.
     Export(inspect::Export),
     /// Make, build, test and check plugins.
@@ -220,6 +227,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Command::Complete(complete) => complete.run(&config, &mut output).await,
         Command::Review(review) => review.run(&config, &mut output).await,
         Command::Control(control) => control.run(&config, &mut output).await,
+        Command::Applications(applications) => applications.run(&config, &mut output).await,
+        Command::Machines(machines) => machines.run(&config, &mut output).await,
+        Command::Archive(archive) => archive.run(&config, &mut output).await,
         Command::Export(export) => export.run(&config, &mut output).await,
         Command::Plugin(plugin) => plugin.run(&config, &mut output).await,
         Command::Config(_) => inspect::config(&config, &mut output),

@@ -13,6 +13,7 @@ use crate::body::{Body, json, read, word};
 use crate::error::Fault;
 use crate::idempotency::remember;
 use crate::page::Window;
+use crate::plans::take;
 use crate::{IdempotencyEntry, Page, PageRequest, Store, StoreError};
 
 /// Marks cursors of the list of applications.
@@ -128,7 +129,7 @@ pub struct ApplicationRecord {
     pub validation_results: Vec<String>,
     /// The files that it touched.
     pub files: Vec<FileRecord>,
-    /// The plan that it applied, when one was shown before.
+    /// The plan that it applied, or for one that only planned the plan that it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<PlanId>,
     /// The step that asked for it.
@@ -150,12 +151,13 @@ pub struct ApplicationFilter {
 }
 
 impl Store {
-    /// Stores the record of an application; it is on disk when this returns.
+    /// Stores the record of an application; it is on disk when this returns. One that is `applying` takes the plan that
+    /// it names in the same transaction, so that no crash leaves a plan that was used for nothing.
     ///
     /// # Errors
     ///
     /// [`StoreError::AlreadyExists`] when there is one of that name; [`StoreError::KeyUsed`] when the idempotency key
-    /// was used before; [`StoreError::TooLarge`] when the record is.
+    /// was used before; [`StoreError::PlanUsed`] when the plan was; [`StoreError::TooLarge`] when the record is.
     pub async fn save_application(
         &self,
         record: &ApplicationRecord,
@@ -166,8 +168,12 @@ impl Store {
         let (pattern, version) = (record.pattern.name.clone(), record.pattern.version.clone());
         let (component, status) = (record.component.clone(), record.status);
         let (applied_at, changed_at) = (record.applied_at, record.changed_at);
+        let plan = record.plan_id.clone().filter(|_| status == ApplicationStatus::Applying);
         self.write(move |connection| {
             remember(connection, key.as_ref())?;
+            if let Some(plan) = &plan {
+                take(connection, plan, applied_at)?;
+            }
             let (body, blob) = body.columns(connection)?;
             let inserted = connection.prepare_cached(INSERT_APPLICATION)?.execute((
                 id.as_str(),

@@ -50,6 +50,15 @@ impl Store {
         self.read(move |connection| used(connection, &scope, &key, &digest)).await
     }
 
+    /// Remembers the answer to a request that made nothing; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyUsed`] when the key was used before.
+    pub async fn keep_answer(&self, entry: IdempotencyEntry) -> Result<(), StoreError> {
+        self.write(move |connection| remember(connection, Some(&entry))).await
+    }
+
     /// Forgets the keys that were answered in this way, because nothing came of what was promised: a request under one
     /// of them is a new request again. It is on disk when this returns.
     ///

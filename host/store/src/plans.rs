@@ -12,6 +12,7 @@ use crate::{Store, StoreError};
 pub(crate) const SELECT_PLAN: &str =
     "SELECT created_at, used_at, body, blob FROM plan WHERE id = ?1";
 pub(crate) const TAKE_PLAN: &str = "UPDATE plan SET used_at = ?2 WHERE id = ?1 AND used_at IS NULL";
+pub(crate) const RELEASE_PLAN: &str = "UPDATE plan SET used_at = NULL WHERE id = ?1";
 const INSERT_PLAN: &str = "
     INSERT INTO plan (id, created_at, body, blob) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (id) DO NOTHING";
@@ -70,27 +71,36 @@ impl Store {
         self.read(move |connection| load(connection, &id)).await
     }
 
-    /// Takes a plan to apply it: whoever comes second is refused. That it was taken is on disk when this returns.
+    /// Gives a plan back that was taken and not applied: it may be taken again. A plan that is not there, or was not
+    /// taken, is left as it is. On disk when this returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotFound`] when there is none of that name; [`StoreError::PlanUsed`] when it was taken before.
-    pub async fn take_plan(&self, id: &PlanId, at: Timestamp) -> Result<PlanRecord, StoreError> {
+    /// Only failures of the store itself.
+    pub async fn release_plan(&self, id: &PlanId) -> Result<(), StoreError> {
         let id = id.clone();
         self.write(move |connection| {
-            let taken =
-                connection.prepare_cached(TAKE_PLAN)?.execute((id.as_str(), at.as_micros()))?;
-            let plan = load(connection, &id)?.ok_or_else(|| {
-                Fault::Store(StoreError::NotFound { kind: "plan", id: id.to_string() })
-            })?;
-            match plan.used_at {
-                Some(used_at) if taken == 0 => {
-                    Err(Fault::Store(StoreError::PlanUsed { id: id.to_string(), used_at }))
-                }
-                _ => Ok(plan),
-            }
+            connection.prepare_cached(RELEASE_PLAN)?.execute([id.as_str()])?;
+            Ok(())
         })
         .await
+    }
+}
+
+/// Takes a plan inside the transaction of what it is taken for; whoever comes second is refused.
+pub(crate) fn take(
+    connection: &Connection,
+    id: &PlanId,
+    at: Timestamp,
+) -> Result<PlanRecord, Fault> {
+    let taken = connection.prepare_cached(TAKE_PLAN)?.execute((id.as_str(), at.as_micros()))?;
+    let plan = load(connection, id)?
+        .ok_or_else(|| Fault::Store(StoreError::NotFound { kind: "plan", id: id.to_string() }))?;
+    match plan.used_at {
+        Some(used_at) if taken == 0 => {
+            Err(Fault::Store(StoreError::PlanUsed { id: id.to_string(), used_at }))
+        }
+        _ => Ok(plan),
     }
 }
 

@@ -181,6 +181,9 @@ pub struct StepState {
     pub gates: Vec<GateRecord>,
     /// Reviews of the gate that waits, or was judged last.
     pub reviews: Vec<Review>,
+    /// How many reviews that gate was given, those that somebody took back included: each means another judgement.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reviews_given: usize,
     /// Why it failed, or why the last attempt did.
     pub failure: Option<StepFailure>,
     /// When the attempts that count now began: with the first one, or with the first after somebody asked for a retry.
@@ -211,6 +214,11 @@ pub struct StepState {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_no(value: &bool) -> bool {
     !*value
 }
@@ -229,6 +237,7 @@ impl StepState {
             report: None,
             gates: Vec::new(),
             reviews: Vec::new(),
+            reviews_given: 0,
             failure: None,
             counting_since: None,
             expired_at: None,
@@ -442,6 +451,11 @@ impl Execution {
         self.open.iter().copied()
     }
 
+    /// Returns whether some step could begin and has not.
+    pub fn has_ready_steps(&self) -> bool {
+        !self.ready.is_empty() && !self.head.stopping
+    }
+
     /// Returns how many steps have ended, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         (self.ended, self.steps.len())
@@ -565,6 +579,22 @@ impl Execution {
     /// Returns whether the work of a step finds itself again when it is handed out twice: a child execution does.
     pub fn runs_child(&self, step: usize) -> bool {
         matches!(self.definition.steps[step].action, Action::Workflow { .. })
+    }
+
+    /// Returns the gate that a review of a step counts for: the one that waits for reviews, or that asked for them and is
+    /// being judged with those that came. Whoever reviews second must not have to wait for the judgement of the first.
+    pub fn reviewed_gate(&self, step: usize) -> Option<Gate> {
+        let state = &self.steps[step];
+        match state.phase {
+            StepPhase::AwaitingReview { gate } => Some(gate),
+            StepPhase::Judging { gate } if state.review_since.is_some() => Some(gate),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a judgement saw every review that there is; one that did not is made again.
+    pub fn saw_every_review(&self, step: usize, reviews: usize) -> bool {
+        self.steps.get(step).is_some_and(|state| state.reviews_given == reviews)
     }
 
     /// Returns whether a step is performed for each item of a list.

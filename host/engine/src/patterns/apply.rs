@@ -9,12 +9,12 @@ use caelum_core::pattern::{Applicability, ApplicationStatus, Risk};
 use serde_json::{Map, Value};
 
 use super::ask::{Use, component_error};
-use super::kept::{KeptPlan, plan_error};
+use super::kept::KeptPlan;
 use super::record::{APPLY_SCOPE, files, risks};
-use super::weigh::{Wanted, choose, nothing_to_do, paths};
+use super::weigh::{Wanted, choose, nothing_to_do, paths, withheld};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::executions::{new_id, stored};
+use crate::executions::new_id;
 use crate::idempotency::Keyed;
 use crate::request::{Application, NewApplication};
 
@@ -76,7 +76,7 @@ impl Engine {
         let wanted = Wanted { rules: &terms.rules, review_too: terms.review_too };
         let mut application = self.begin_application(&used, &new);
         let Some(proposal) = self.propose(&used, wanted, &mut application).await? else {
-            return self.record(application, Vec::new(), &new, keyed).await;
+            return self.record(application, Vec::new(), keyed).await;
         };
         if let Some(kept) = &kept {
             if kept.diff != application.diff {
@@ -85,15 +85,16 @@ impl Engine {
                     "the component has changed since the plan was made; make a new plan with dry_run"
                         .to_owned(),
                 );
-                return self.record(application, Vec::new(), &new, keyed).await;
+                return self.record(application, Vec::new(), keyed).await;
             }
-            self.0.store.take_plan(&kept.plan_id, self.now()).await.map_err(plan_error)?;
+            // The record of the application takes the plan, so that it is used exactly when there is one.
+            application.plan_id = Some(kept.plan_id.clone());
         }
         if new.dry_run {
             self.keep_plan(&mut application, &new).await?;
-            return self.record(application, Vec::new(), &new, keyed).await;
+            return self.record(application, Vec::new(), keyed).await;
         }
-        self.carry_out(&used, &proposal, application, &new, keyed).await
+        self.carry_out(&used, &proposal, application, keyed).await
     }
 
     fn begin_application(&self, used: &Use, new: &NewApplication) -> Application {
@@ -115,6 +116,7 @@ impl Engine {
             findings_after: Vec::new(),
             next_steps: Vec::new(),
             problems: Vec::new(),
+            execution: new.execution.clone(),
         }
     }
 
@@ -138,10 +140,10 @@ impl Engine {
         let chosen = choose(plan, &before.findings, wanted);
         application.summary.clone_from(&chosen.plan.summary);
         application.next_steps.clone_from(&chosen.plan.next_steps);
-        application.withheld = chosen.withheld;
+        application.withheld = withheld(&chosen.withheld);
         application.changed_files = paths(&chosen.plan);
         if chosen.plan.edits.is_empty() {
-            nothing_to_do(application, &before.findings);
+            nothing_to_do(application, &before.findings, &chosen.withheld, wanted);
             return Ok(None);
         }
         let risks = risks(&chosen.plan.edits);
@@ -168,26 +170,29 @@ impl Engine {
         used: &Use,
         proposal: &Proposal,
         mut application: Application,
-        new: &NewApplication,
         keyed: Option<Keyed>,
     ) -> Result<Application, EngineError> {
         // Kept before the first byte is written, so that a crash leaves no change without its record.
         application.status = ApplicationStatus::Applying;
         let files = files(&proposal.staged, &proposal.risks);
-        let kept = self.record(application.clone(), files, new, keyed).await?;
+        let kept = self.record(application.clone(), files, keyed).await?;
         if kept.application_id != application.application_id {
             return Ok(kept);
         }
         let written = self.write(used, &proposal.staged, application).await;
         let status = match &written {
             Ok(application) => application.status,
+            Err(_) if self.0.components.is_applied(&kept.application_id) => {
+                ApplicationStatus::Applied
+            }
             Err(_) => ApplicationStatus::Conflict,
         };
-        self.0
-            .store
-            .update_application_status(&kept.application_id, status, self.now())
-            .await
-            .map_err(stored)?;
+        if status == ApplicationStatus::Applied {
+            self.set_application_status(&kept.application_id, status).await?;
+        } else {
+            // Whoever was told of a conflict got an answer, and the key goes on giving it; a failure was none.
+            self.withdraw(&kept, written.is_err(), status).await?;
+        }
         written
     }
 

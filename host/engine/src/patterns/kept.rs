@@ -1,9 +1,9 @@
 //! Plans that were shown: kept, found again, and applied at most once.
 
+use caelum_core::clock::Timestamp;
 use caelum_core::id::PlanId;
 use caelum_core::pattern::ApplicationStatus;
 use caelum_core::plugin::PinnedPlugin;
-use caelum_store::StoreError;
 use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
@@ -70,7 +70,7 @@ impl Engine {
             unknown().hint("apply_pattern with dry_run: true makes a plan and answers its plan_id")
         })?;
         if let Some(used_at) = record.used_at {
-            return Err(plan_error(StoreError::PlanUsed { id: plan_id.to_owned(), used_at }));
+            return Err(used_plan(plan_id, used_at));
         }
         let kept: KeptPlan = KeptPlan::read(id, &record.body).ok_or_else(|| {
             EngineError::internal("a stored plan cannot be read", plan_id.to_owned())
@@ -91,13 +91,9 @@ impl Engine {
     }
 }
 
-pub(super) fn plan_error(error: StoreError) -> EngineError {
-    match error {
-        StoreError::PlanUsed { id, used_at } => {
-            Mistake::new("plan_used", format!("plan `{id}` was applied at {used_at}"))
-                .hint("make a new plan with dry_run: true")
-                .into()
-        }
-        other => stored(other),
-    }
+/// Says that a plan was applied before.
+pub(super) fn used_plan(id: &str, used_at: Timestamp) -> EngineError {
+    Mistake::new("plan_used", format!("plan `{id}` was applied at {used_at}"))
+        .hint("make a new plan with dry_run: true")
+        .into()
 }

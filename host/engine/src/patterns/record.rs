@@ -5,28 +5,31 @@ use std::collections::BTreeMap;
 use caelum_components::StagedPlan;
 use caelum_core::id::ApplicationId;
 use caelum_core::pattern::{ApplicationStatus, Edit, Risk};
-use caelum_store::{ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord};
+use caelum_store::{
+    ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord, StoreError,
+};
 use serde_json::{Value, json};
 
+use super::kept::used_plan;
 use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
 use crate::executions::stored;
 use crate::idempotency::Keyed;
-use crate::request::{Application, NewApplication};
+use crate::request::Application;
 
 impl Engine {
     pub(super) async fn record(
         &self,
         application: Application,
         files: Vec<FileRecord>,
-        new: &NewApplication,
         keyed: Option<Keyed>,
     ) -> Result<Application, EngineError> {
-        let record = to_record(&application, files, new);
+        let record = to_record(&application, files);
         let answer = answer_of(&application.application_id);
         let entry = keyed.as_ref().map(|keyed| keyed.entry(answer, application.applied_at));
         match self.0.store.save_application(&record, entry).await {
             Ok(()) => Ok(application),
+            Err(StoreError::PlanUsed { id, used_at }) => Err(used_plan(&id, used_at)),
             Err(error) => {
                 let answer = self.raced(keyed.as_ref(), error)?;
                 self.applied_before(&answer).await
@@ -53,7 +56,8 @@ impl Engine {
     }
 
     /// Settles applications that were being written when the server died: the journal knows whether they are on disk.
-    /// Those that are not were put back, and nobody was told of them: whoever asks again under the same key applies anew.
+    /// Those that are not were put back, and nobody was told of them: whoever asks again under the same key, or by the
+    /// same plan, applies anew.
     pub(crate) async fn settle_applications(&self) -> Result<(), EngineError> {
         let filter = ApplicationFilter {
             status: Some(ApplicationStatus::Applying),
@@ -70,21 +74,47 @@ impl Engine {
                 return Ok(());
             }
             for record in page.items {
-                let status = if self.0.components.is_applied(&record.id) {
-                    ApplicationStatus::Applied
-                } else {
-                    let answer = answer_of(&record.id);
-                    self.0.store.forget_answer(APPLY_SCOPE, &answer).await.map_err(stored)?;
-                    ApplicationStatus::Conflict
-                };
+                let applied = self.0.components.is_applied(&record.id);
+                let status =
+                    if applied { ApplicationStatus::Applied } else { ApplicationStatus::Conflict };
                 tracing::warn!(application = %record.id, status = status.as_str(), "settled after a crash");
-                self.0
-                    .store
-                    .update_application_status(&record.id, status, self.now())
-                    .await
-                    .map_err(stored)?;
+                let application = from_record(record);
+                if applied {
+                    self.set_application_status(&application.application_id, status).await?;
+                } else {
+                    self.withdraw(&application, true, status).await?;
+                }
             }
         }
+    }
+}
+
+impl Engine {
+    pub(super) async fn set_application_status(
+        &self,
+        id: &ApplicationId,
+        status: ApplicationStatus,
+    ) -> Result<(), EngineError> {
+        self.0.store.update_application_status(id, status, self.now()).await.map_err(stored)
+    }
+
+    /// Withdraws an application that wrote nothing, or whose files were put back: its plan may be applied after all,
+    /// and, where nobody was told of it, its key may be used anew. Each part may be done twice, so that a crash in the
+    /// middle does no harm.
+    pub(super) async fn withdraw(
+        &self,
+        application: &Application,
+        unanswered: bool,
+        status: ApplicationStatus,
+    ) -> Result<(), EngineError> {
+        let id = &application.application_id;
+        if let Some(plan) = &application.plan_id {
+            self.0.store.release_plan(plan).await.map_err(stored)?;
+        }
+        if unanswered {
+            self.0.store.forget_answer(APPLY_SCOPE, &answer_of(id)).await.map_err(stored)?;
+        }
+        self.set_application_status(id, status).await
     }
 }
 
@@ -100,11 +130,7 @@ fn answer_of(id: &ApplicationId) -> Value {
 const WITHHELD: &str = "withheld ";
 
 /// Builds what is kept of an application.
-pub(super) fn to_record(
-    application: &Application,
-    files: Vec<FileRecord>,
-    new: &NewApplication,
-) -> ApplicationRecord {
+pub(super) fn to_record(application: &Application, files: Vec<FileRecord>) -> ApplicationRecord {
     let withheld =
         application.withheld.iter().map(|(path, why)| format!("{WITHHELD}{path}: {why}"));
     ApplicationRecord {
@@ -124,7 +150,7 @@ pub(super) fn to_record(
         validation_results: application.problems.iter().cloned().chain(withheld).collect(),
         files,
         plan_id: application.plan_id.clone(),
-        execution: new.execution.as_ref().map(|(execution, step, attempt)| ExecutionLink {
+        execution: application.execution.as_ref().map(|(execution, step, attempt)| ExecutionLink {
             execution: execution.clone(),
             step: step.clone(),
             attempt: *attempt,
@@ -159,6 +185,7 @@ pub(super) fn from_record(record: ApplicationRecord) -> Application {
         findings_after: record.findings_after,
         next_steps: record.next_steps,
         problems,
+        execution: record.execution.map(|link| (link.execution, link.step, link.attempt)),
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Wanted<'a> {
 /// A plan with the edits that are not wanted taken out.
 pub(super) struct Chosen {
     pub(super) plan: Plan,
-    /// Edits that somebody should look at: path and why.
-    pub(super) withheld: Vec<(String, String)>,
+    /// Edits that somebody should look at.
+    pub(super) withheld: Vec<Edit>,
 }
 
 /// Takes out edits of other rules, and those that somebody should look at when that was not allowed.
@@ -32,37 +32,43 @@ pub(super) fn choose(mut plan: Plan, findings: &[Finding], wanted: Wanted<'_>) -
                 })
             })
     };
-    let mut withheld = Vec::new();
-    plan.edits.retain(|edit| {
-        if !of_rules(edit) {
-            return false;
-        }
-        let hold = edit.risk == Risk::Review && !wanted.review_too;
-        if hold {
-            let path = edit.change.paths().first().copied().unwrap_or_default().to_owned();
-            withheld.push((path, edit.rationale.clone()));
-        }
-        !hold
-    });
+    let edits = std::mem::take(&mut plan.edits).into_iter().filter(of_rules);
+    let hold = |edit: &Edit| edit.risk == Risk::Review && !wanted.review_too;
+    let (withheld, edits) = edits.partition(hold);
+    plan.edits = edits;
     Chosen { plan, withheld }
 }
 
-/// Says how an application without any edit ends.
-pub(super) fn nothing_to_do(application: &mut Application, findings: &[Finding]) {
-    let blocking = unanswered(findings, &[]);
-    if application.withheld.is_empty() && blocking.is_empty() {
-        application.status = ApplicationStatus::Unchanged;
-        if application.summary.is_empty() {
-            "everything is in line already".clone_into(&mut application.summary);
-        }
-        return;
-    }
-    application.status = ApplicationStatus::Blocked;
-    if !application.withheld.is_empty() {
-        application.problems.push(format!(
-            "{} edits need somebody's look; allow_review_edits: true applies them",
-            application.withheld.len()
-        ));
+/// Names edits that were withheld: path and why.
+pub(super) fn withheld(edits: &[Edit]) -> Vec<(String, String)> {
+    let path = |edit: &Edit| edit.change.paths().first().copied().unwrap_or_default().to_owned();
+    edits.iter().map(|edit| (path(edit), edit.rationale.clone())).collect()
+}
+
+/// Says how an application without any edit ends: blocked by what no edit answers, else unchanged, with the edits that
+/// wait for somebody's look beside it.
+pub(super) fn nothing_to_do(
+    application: &mut Application,
+    findings: &[Finding],
+    withheld: &[Edit],
+    wanted: Wanted<'_>,
+) {
+    let of_rules =
+        |finding: &&Finding| wanted.rules.is_empty() || wanted.rules.contains(&finding.rule);
+    let findings: Vec<Finding> = findings.iter().filter(of_rules).cloned().collect();
+    let blocking = unanswered(&findings, withheld);
+    application.status = match blocking.is_empty() {
+        true => ApplicationStatus::Unchanged,
+        false => ApplicationStatus::Blocked,
+    };
+    if !withheld.is_empty() {
+        let count = withheld.len();
+        let (edits, need) = if count == 1 { ("edit", "needs") } else { ("edits", "need") };
+        application.summary = format!(
+            "nothing was changed: {count} {edits} {need} somebody's look; allow_review_edits: true applies them"
+        );
+    } else if application.status == ApplicationStatus::Unchanged && application.summary.is_empty() {
+        "everything is in line already".clone_into(&mut application.summary);
     }
     application.problems.extend(blocking);
 }
@@ -111,7 +117,10 @@ pub(super) fn score(assessment: &Assessment, rules: &[Rule]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use caelum_core::clock::Timestamp;
+    use caelum_core::id::Digest;
     use caelum_core::pattern::{Applicability, Change, Ownership};
+    use caelum_core::plugin::{PinnedPlugin, PluginKind};
 
     use super::*;
 
@@ -137,6 +146,36 @@ mod tests {
         }
     }
 
+    fn application() -> Application {
+        let plugin = PinnedPlugin {
+            name: "pattern".parse().expect("legal"),
+            kind: PluginKind::Pattern,
+            version: "1.0.0".to_owned(),
+            digest: Digest::from_bytes(&[0; 32]),
+            phases: vec![],
+        };
+        Application {
+            application_id: "app_1".parse().expect("legal"),
+            plan_id: None,
+            pattern: plugin,
+            target_component: "shop".to_owned(),
+            directory: "/srv/shop".into(),
+            status: ApplicationStatus::Applying,
+            applied_at: Timestamp::EPOCH,
+            by: "tester".to_owned(),
+            parameters: serde_json::Map::new(),
+            summary: String::new(),
+            diff: String::new(),
+            changed_files: vec![],
+            withheld: vec![],
+            findings_before: vec![],
+            findings_after: vec![],
+            next_steps: vec![],
+            problems: vec![],
+            execution: None,
+        }
+    }
+
     fn plan(edits: Vec<Edit>) -> Plan {
         Plan { summary: String::new(), edits, next_steps: vec![], findings: vec![] }
     }
@@ -154,10 +193,34 @@ mod tests {
         let careful = Wanted { rules: &rules, review_too: false };
         let chosen = choose(plan(edits.clone()), &findings, careful);
         assert_eq!(paths(&chosen.plan), ["a"]);
-        assert_eq!(chosen.withheld, [("a2".to_owned(), "because".to_owned())]);
+        assert_eq!(withheld(&chosen.withheld), [("a2".to_owned(), "because".to_owned())]);
 
         let all = Wanted { rules: &[], review_too: true };
         assert_eq!(paths(&choose(plan(edits), &findings, all).plan), ["a", "a2", "b"]);
+    }
+
+    #[test]
+    fn what_only_waits_for_a_look_is_unchanged_and_what_no_edit_answers_is_blocked() {
+        let findings = [finding("A", Severity::Blocking), finding("B", Severity::Blocking)];
+        let withheld = [edit("a", "A-1", Risk::Review), edit("b", "B-1", Risk::Review)];
+        let all = Wanted { rules: &[], review_too: false };
+        let only_a = ["A".to_owned()];
+        let of_a = Wanted { rules: &only_a, review_too: false };
+        let ends = |withheld: &[Edit], wanted: Wanted<'_>| {
+            let mut application = application();
+            nothing_to_do(&mut application, &findings, withheld, wanted);
+            (application.status, application.summary, application.problems)
+        };
+
+        let looks = ends(&withheld, all);
+        let one = ends(&withheld[..1], all);
+        let of_rule = ends(&withheld[..1], of_a);
+
+        assert_eq!(looks.0, ApplicationStatus::Unchanged);
+        assert!(looks.1.contains("2 edits need somebody's look"), "{}", looks.1);
+        assert_eq!(looks.2, Vec::<String>::new());
+        assert_eq!((one.0, one.2), (ApplicationStatus::Blocked, vec!["B: is missing".to_owned()]));
+        assert_eq!(of_rule.0, ApplicationStatus::Unchanged, "other rules were not asked for");
     }
 
     #[test]

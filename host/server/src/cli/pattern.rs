@@ -46,15 +46,29 @@ impl ListPatterns {
             Kind::All => "all",
         };
         let access = Access::open(config, Reach::Store).await?;
-        let listed = access
-            .call::<PatternList>(
-                "list_patterns",
-                json!({"kind": kind, "include_refused": self.refused}),
-            )
-            .await;
+        let listed = all_plugins(&access, kind, self.refused).await;
         access.close().await;
         show_list(output, &listed?).map_err(CommandError::Output)
     }
+}
+
+/// Puts the pages of a list of plugins together.
+async fn all_plugins(
+    access: &Access,
+    kind: &str,
+    refused: bool,
+) -> Result<PatternList, CommandError> {
+    let mut question = json!({"kind": kind, "include_refused": refused});
+    let mut list: PatternList = access.call("list_patterns", question.clone()).await?;
+    question["include_refused"] = json!(false);
+    while let Some(cursor) = list.next_cursor.take() {
+        question["cursor"] = json!(cursor);
+        let page: PatternList = access.call("list_patterns", question.clone()).await?;
+        list.patterns.extend(page.patterns);
+        list.validators.extend(page.validators);
+        list.next_cursor = page.next_cursor;
+    }
+    Ok(list)
 }
 
 fn show_list(output: &mut Output, list: &PatternList) -> std::io::Result<Exit> {
@@ -134,7 +148,7 @@ async fn read_parameters(
     if !parameters.need_schema() {
         return parameters.read(None);
     }
-    let list: PatternList = access.call("list_patterns", json!({})).await?;
+    let list = all_plugins(access, "pattern", false).await?;
     let plugin: Option<&PluginView> = list.patterns.iter().find(|plugin| plugin.name == pattern);
     parameters.read(plugin.map(|plugin| &plugin.parameters_schema))
 }

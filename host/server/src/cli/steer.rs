@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 use super::access::{Access, Reach, user};
 use super::exit::Exit;
 use super::follow::{conclude, follow};
-use super::output::Output;
+use super::output::{Output, complain};
 use super::parameters::Parameters;
 use super::{CommandError, tree};
 use crate::config::Config;
 use crate::mcp::tools::status::ExecutionView;
-use crate::mcp::tools::step::StepAnswer;
+use crate::mcp::tools::step::{ReviewOutcome, ReviewsTaken, StepAnswer};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -80,11 +80,18 @@ impl Complete {
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("decision").required(true).args(["approve", "reject", "abstain"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["step", "wave", "all"]))]
 pub(super) struct Review {
     /// The execution.
     execution: String,
-    /// The step.
-    step: String,
+    /// The step, or several of them.
+    step: Vec<String>,
+    /// Every step of this wave that waits for a review; wave 0 are those without dependencies.
+    #[arg(long, value_name = "NUMBER")]
+    wave: Option<usize>,
+    /// Every step that waits for a review.
+    #[arg(long)]
+    all: bool,
     /// Who reviews [default: you]
     #[arg(long, value_name = "NAME")]
     reviewer: Option<String>,
@@ -113,11 +120,46 @@ impl Review {
             (_, true) => "rejected",
             _ => "abstained",
         };
+        let (step_id, step_ids) = match self.step.as_slice() {
+            [one] => (Some(one.as_str()), Vec::new()),
+            several => (None, several.to_vec()),
+        };
         let arguments = json!({
-            "execution_id": self.execution, "step_id": self.step, "decision": decision,
+            "execution_id": self.execution, "step_id": step_id, "step_ids": step_ids, "wave": self.wave,
+            "all": self.all, "decision": decision,
             "reviewer": self.reviewer.clone().unwrap_or_else(user), "reason": self.reason, "wait_s": 0,
         });
-        say(config, output, "review_step", arguments, &self.execution).await
+        let access = Access::open(config, Reach::Store).await?;
+        let outcome = self.give(&access, output, arguments).await;
+        access.close().await;
+        outcome
+    }
+
+    async fn give(
+        &self,
+        access: &Access,
+        output: &mut Output,
+        arguments: Value,
+    ) -> Result<Exit, CommandError> {
+        let before = look(access, &self.execution).await?;
+        let taken: ReviewsTaken = access.call("review_step", arguments).await?;
+        let refused: Vec<String> = taken
+            .reviews
+            .iter()
+            .filter(|outcome| !outcome.taken)
+            .map(ReviewOutcome::line)
+            .collect();
+        if taken.taken == 0 {
+            // The code is for programs.
+            let told: Vec<&str> =
+                taken.reviews.iter().filter_map(|outcome| outcome.message.as_deref()).collect();
+            return Err(CommandError::Usage(told.join("\n")));
+        }
+        for line in refused {
+            complain(&format!("not taken: {line}"));
+        }
+        let view = follow(access, output, &self.execution, Some(before)).await?;
+        conclude(output, &view).map_err(CommandError::Output)
     }
 }
 

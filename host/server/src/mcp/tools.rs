@@ -6,6 +6,7 @@ pub mod execution;
 pub mod export;
 mod failure;
 pub mod monitoring;
+mod paging;
 pub mod pattern;
 pub mod status;
 pub mod step;
@@ -29,17 +30,21 @@ Caelum workflow orchestration: workflows whose quality gates are real. A step is
 evidence, not when somebody says so; an improvement pattern inspects a component and proposes an exact, reversible change.
 
 The usual way:
-1. list_patterns (with kind: \"all\") shows patterns and validators; names in a workflow must be among them.
-2. create_workflow keeps a definition; every fault of it is named at once. With if_exists: \"new_revision\" it is changed.
+1. list_validators and list_patterns show validators and patterns; names in a workflow must be among them.
+2. create_workflow keeps a definition; every fault of it is named at once. update_workflow changes it, archive_workflow \
+puts it aside.
 3. execute_workflow starts it and answers an execution_id at once.
 4. get_workflow_status with wait_s: 30 and wait_until: \"settled\" waits until it ends or needs somebody. `waiting_for` \
-says who must do what and gives the exact next call: complete_step for work, review_step for reviews. `failure` says what \
+says who must do what until when and gives the exact next call: complete_step for work, review_step for reviews (one step, \
+a wave, or all at once). `failure` says what \
 went wrong, root cause first. Do not poll faster than poll_after_ms.
 5. control_execution pauses, resumes, cancels or retries; export_workflow_data keeps the record.
 
 Patterns by themselves: validate_pattern_application looks, apply_pattern with dry_run: true shows the diff and gives a \
-plan_id, apply_pattern with that plan_id applies exactly it, revert_pattern_application takes it back.
-Commands on machines: distribute_task, then get_task_status, then aggregate_task_results.
+plan_id, apply_pattern with that plan_id applies exactly it, revert_pattern_application takes it back. \
+list_pattern_applications shows what has drifted since.
+Commands on machines: list_machines, distribute_task, then get_task_status, then aggregate_task_results; cancel_task ends \
+them.
 When something is odd: get_system_health. Every error says what was wrong, what would be right, and the next call.";
 
 /// What tools need besides the engine. Shared by all of them.

@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 use crate::World;
 
 /// The guide's tools, and ours.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 25] = [
     "aggregate_task_results",
     "apply_pattern",
+    "archive_workflow",
+    "cancel_task",
     "complete_step",
     "control_execution",
     "create_workflow",
@@ -26,10 +28,14 @@ const NAMES: [&str; 19] = [
     "get_workflow_metrics",
     "get_workflow_status",
     "list_executions",
+    "list_machines",
+    "list_pattern_applications",
     "list_patterns",
+    "list_validators",
     "list_workflows",
     "revert_pattern_application",
     "review_step",
+    "update_workflow",
     "validate_pattern_application",
 ];
 
@@ -109,7 +115,10 @@ async fn every_tool_says_enough_and_its_annotations_are_the_truth() {
         "get_workflow_metrics",
         "get_workflow_status",
         "list_executions",
+        "list_machines",
+        "list_pattern_applications",
         "list_patterns",
+        "list_validators",
         "list_workflows",
         "validate_pattern_application",
     ];

@@ -97,3 +97,34 @@ async fn much_output_is_shown_by_its_end() {
     assert_eq!(stdout(&full)["truncated"], true);
     world.core.close().await;
 }
+
+#[tokio::test]
+async fn lists_of_long_rows_fit_and_their_pages_hold_everything_once() {
+    let world = World::new().await;
+    for number in 0..120 {
+        let arguments = json!({"workflow_id": format!("{}-{number}", "w".repeat(200)),
+            "name": "ä".repeat(400), "description": "ö".repeat(400), "pattern": "ü".repeat(300),
+            "created_by": "ß".repeat(300), "steps": []});
+        world.ok("create_workflow", arguments).await;
+    }
+
+    let mut seen = std::collections::BTreeSet::new();
+    let mut arguments = json!({"limit": 200});
+    let mut pages = 0;
+    loop {
+        let page = world.ok("list_workflows", arguments.clone()).await;
+        assert!(page.to_string().len() <= ANSWER_MAX_BYTES, "{} bytes", page.to_string().len());
+        for row in page["workflows"].as_array().into_iter().flatten() {
+            assert!(seen.insert(row["workflow_id"].to_string()), "{row:#} comes twice");
+        }
+        pages += 1;
+        match page.get("next_cursor") {
+            Some(cursor) => arguments["cursor"] = cursor.clone(),
+            None => break,
+        }
+    }
+
+    assert_eq!(seen.len(), 120);
+    assert!(pages > 1, "{pages}");
+    world.core.close().await;
+}

@@ -1,9 +1,11 @@
 //! The tools over a real engine, called as every transport calls them: through the tool set.
 
 mod arguments;
+mod changes;
 mod golden;
 mod journeys;
 mod large;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

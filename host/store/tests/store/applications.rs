@@ -6,7 +6,7 @@ use caelum_core::pattern::{ApplicationStatus, NextStep, Ownership, Risk};
 use caelum_core::plugin::PluginKind;
 use caelum_store::{
     ApplicationFilter, ApplicationRecord, ExecutionLink, FileChange, FileRecord, IdempotencyEntry,
-    KeyUse, PageRequest, StoreError,
+    KeyUse, PageRequest,
 };
 use serde_json::{Map, json};
 
@@ -148,22 +148,34 @@ async fn a_key_whose_answer_is_forgotten_is_fresh_again() {
 }
 
 #[tokio::test]
-async fn a_plan_is_taken_once() {
+async fn an_application_takes_its_plan_once_and_gives_it_back_when_nothing_came_of_it() {
     let (store, _directory) = store();
     let body = json!({ "edits": ["x".repeat(100_000)] });
     store.save_plan(&id("pl_1"), &body, at(5)).await.expect("saved");
-    let shown = store.plan(&id("pl_1")).await.expect("readable").expect("exists");
-    assert_eq!((shown.used_at, &shown.body), (None, &body));
+    let applying = |name: &str, plan: &str| ApplicationRecord {
+        status: ApplicationStatus::Applying,
+        plan_id: Some(id(plan)),
+        ..record(name, "health-check", "shop")
+    };
+    let shown = async || store.plan(&id("pl_1")).await.expect("readable").expect("exists");
+    assert_eq!((shown().await.used_at, shown().await.body), (None, body));
+    let planned =
+        ApplicationRecord { status: ApplicationStatus::Planned, ..applying("ap_0", "pl_1") };
+    store.save_application(&planned, None).await.expect("saved");
+    assert_eq!(shown().await.used_at, None, "planning uses nothing up");
 
-    let taken = store.take_plan(&id("pl_1"), at(6)).await.expect("the first");
-    let error = store.take_plan(&id("pl_1"), at(7)).await.expect_err("the second");
+    store.save_application(&applying("ap_1", "pl_1"), None).await.expect("the first");
+    let second = store.save_application(&applying("ap_2", "pl_1"), None).await;
 
-    assert_eq!((taken.used_at, taken.body), (Some(at(6)), body));
-    assert!(matches!(error, StoreError::PlanUsed { .. }));
+    assert_eq!(shown().await.used_at, Some(at(10)));
     assert_eq!(
-        error.to_string(),
-        "plan `pl_1` was used at 1970-01-01T00:00:06.000000Z; hint: make a new plan with dry_run"
+        second.expect_err("the second").to_string(),
+        "plan `pl_1` was used at 1970-01-01T00:00:10.000000Z; hint: make a new plan with dry_run"
     );
-    let error = store.take_plan(&id("pl_2"), at(7)).await.expect_err("unknown");
-    assert_eq!(error.to_string(), "plan `pl_2` does not exist");
+    assert_eq!(store.application(&id("ap_2")).await.expect("readable"), None, "both or neither");
+    store.release_plan(&id("pl_1")).await.expect("given back");
+    store.release_plan(&id("pl_9")).await.expect("nothing to give back");
+    store.save_application(&applying("ap_3", "pl_1"), None).await.expect("taken again");
+    let unknown = store.save_application(&applying("ap_4", "pl_2"), None).await;
+    assert_eq!(unknown.expect_err("unknown").to_string(), "plan `pl_2` does not exist");
 }

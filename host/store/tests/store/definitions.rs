@@ -74,6 +74,54 @@ async fn a_key_answers_again_with_the_revision_that_was_made() {
 }
 
 #[tokio::test]
+async fn a_revision_is_added_behind_the_one_it_was_made_from_and_nowhere_else() {
+    let (store, _directory) = store();
+    store
+        .create_definition(definition("deploy", chain(1)), IfExists::Error, None)
+        .await
+        .expect("new");
+    let next = || {
+        let mut next = definition("deploy", chain(2));
+        next.revision = 2;
+        next
+    };
+    let entry = IdempotencyEntry {
+        scope: "update_workflow".into(),
+        key: "k".into(),
+        request_digest: "r".into(),
+        answer: serde_json::json!({}),
+        at: at(3),
+    };
+
+    let added = store.add_revision(next(), Some(entry)).await.expect("behind the newest");
+    let late = store.add_revision(next(), None).await.expect_err("another one came first");
+
+    assert_eq!(added.revision, 2);
+    let Err(StoreError::Conflict { expected: 1, found: 2, .. }) = Err::<Saved, _>(late) else {
+        panic!("a conflict names both revisions")
+    };
+    let kept = store.begin_idempotent("update_workflow", "k", "r").await.expect("readable");
+    assert_eq!(kept, Some(KeyUse::Same { answer: serde_json::json!({"revision": 2}) }));
+}
+
+#[tokio::test]
+async fn the_answer_to_a_request_that_made_nothing_is_kept_once() {
+    let (store, _directory) = store();
+    let entry = |digest: &str| IdempotencyEntry {
+        scope: "update_workflow".into(),
+        key: "k".into(),
+        request_digest: digest.into(),
+        answer: serde_json::json!({"revision": 7}),
+        at: at(3),
+    };
+
+    store.keep_answer(entry("r")).await.expect("fresh");
+    let again = store.keep_answer(entry("other")).await.expect_err("used");
+
+    assert!(matches!(again, StoreError::KeyUsed { .. }), "{again}");
+}
+
+#[tokio::test]
 async fn a_status_is_a_revision_of_its_own() {
     let (store, _directory) = store();
     store

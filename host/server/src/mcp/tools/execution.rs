@@ -6,7 +6,7 @@ mod look;
 
 use std::time::Duration;
 
-use caelum_engine::request::NewExecution;
+use caelum_engine::request::{NewExecution, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -245,8 +245,9 @@ async fn execute(
     let engine = &tools.engine;
     let snapshot = engine.execute(new).await.map_err(refuse)?;
     let wait = Duration::from_secs(arguments.wait_s.unwrap_or(0).min(WAIT_MAX_S));
-    let snapshot = until(engine, &call, snapshot, wait, is_settled).await.map_err(refuse)?;
-    Ok(ExecutionStarted::of(view(&snapshot, Detail::CONCISE)))
+    let settled = |snapshot: &Snapshot| is_settled(engine, snapshot);
+    let snapshot = until(engine, &call, snapshot, wait, settled).await.map_err(refuse)?;
+    Ok(ExecutionStarted::of(view(engine, &snapshot, Detail::CONCISE)))
 }
 
 async fn dry_run(tools: Tools, new: NewExecution) -> Result<ExecutionStarted, ToolError> {

@@ -35,7 +35,8 @@ fn mistaken(mistake: Mistake) -> ToolError {
         "unknown_plugin" => {
             error.next_call("list_patterns {\"kind\": \"all\", \"include_refused\": true}")
         }
-        "unknown_machine" => error.next_call("get_system_health {}"),
+        "unknown_machine" => error.next_call("list_machines {}"),
+        "unknown_application" => error.next_call("list_pattern_applications {}"),
         _ => error,
     }
 }

@@ -1,5 +1,7 @@
-//! `list_patterns`, `validate_pattern_application`, `apply_pattern`, `revert_pattern_application`.
+//! `list_patterns`, `list_validators`, `validate_pattern_application`, `apply_pattern`, `revert_pattern_application`,
+//! `list_pattern_applications`.
 
+mod applications;
 mod apply;
 mod finding;
 mod list;
@@ -9,15 +11,17 @@ mod validate;
 use super::super::tool::{Annotations, Tool, tool};
 use super::Tools;
 
+pub use applications::{ApplicationList, ApplicationRow, DriftView, DriftedFile};
 pub use apply::{ApplicationView, NextStepView, ResultsView, WithheldView};
 pub use finding::FindingView;
-pub use list::{PatternList, PluginView, RefusedView, RuleView};
+pub use list::{PatternList, PluginView, RefusedView, RuleView, ValidatorList};
 pub use revert::RevertedView;
 pub use validate::{EditCounts, ValidationView};
 
 pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
     let (listing, validating, applying, reverting) =
         (tools.clone(), tools.clone(), tools.clone(), tools.clone());
+    let (validators, applications) = (tools.clone(), tools.clone());
     vec![
         tool(
             "list_patterns",
@@ -25,9 +29,13 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             Annotations::READS,
             move |_, arguments| {
                 let tools = listing.clone();
-                async move { Ok(list::list(&tools, arguments)) }
+                async move { list::list(&tools, arguments) }
             },
         ),
+        tool("list_validators", "List validators", Annotations::READS, move |_, arguments| {
+            let tools = validators.clone();
+            async move { list::list_validators(&tools, arguments) }
+        }),
         tool(
             "validate_pattern_application",
             "Check whether a pattern can be applied",
@@ -42,6 +50,12 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             "Take an application back",
             Annotations::CHANGES,
             move |call, arguments| revert::revert(reverting.clone(), call, arguments),
+        ),
+        tool(
+            "list_pattern_applications",
+            "List applications of patterns",
+            Annotations::READS,
+            move |_, arguments| applications::list(applications.clone(), arguments),
         ),
     ]
 }

@@ -2,8 +2,11 @@
 //! exact call that lets it go on, and why it failed, root cause first.
 
 mod build;
+mod family;
 mod root_cause;
 mod waiting;
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ use serde_json::{Map, Value};
 use super::super::tool::Answer;
 use super::answer::{NextCall, Tail, span};
 
-pub(super) use build::{Detail, one_step, poll_after_ms, target_word, view, whole};
+pub(super) use build::{Detail, interest, one_step, poll_after_ms, target_word, view, whole};
 
 /// How much of everything there is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,11 +91,17 @@ pub struct ProbeView {
     pub answer: String,
 }
 
-/// A step's work on one machine.
+/// A step's work on one machine, for one item where the step goes over a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineView {
     /// The machine.
     pub machine: String,
+    /// The item's position in the list, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// The item as JSON text, perhaps only its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_value: Option<String>,
     /// `pending`, `running`, `completed`, `failed`, `skipped`, `cancelled` or `unknown`.
     pub status: String,
     /// How often it was handed out in this attempt.
@@ -192,9 +201,15 @@ pub struct StepView {
     /// Its work on each machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machines: Vec<MachineView>,
-    /// How many machines are not shown.
+    /// How many machines (or items) are not shown; those that failed and those that run are shown first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub machines_omitted: usize,
+    /// How many machines (or items) stand where, when there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machine_counts: BTreeMap<String, usize>,
+    /// The execution that it runs, for a step that runs another workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_execution_id: Option<String>,
     /// Values for later steps.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub outputs: Map<String, Value>,
@@ -220,6 +235,9 @@ pub struct StepView {
 pub struct WaitingView {
     /// The step.
     pub step_id: String,
+    /// The child execution whose step it is; missing for the execution's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_id: Option<String>,
     /// `work` (do it and report it), `review` (judge it) or `decision` (say what became of it).
     pub kind: String,
     /// Who may do it.
@@ -229,8 +247,65 @@ pub struct WaitingView {
     /// The gate that waits for a review, with its validator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
+    /// What a review needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewNeeds>,
+    /// Since when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Until when it waits; for ever when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// What happens then: `reject`, `approve` or `escalate` by the step's review rules, or `fail` because the step's whole
+    /// time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<String>,
     /// The call to make then.
     pub next_call: NextCall,
+}
+
+/// What a review needs before its gate can be judged for good.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReviewNeeds {
+    /// How many approvals count so far.
+    pub approvals_given: u64,
+    /// How many are needed, as far as it is known: the validator decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_needed: Option<u64>,
+    /// Who may review, by name; empty means everybody who did not do the work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviewers: Vec<String>,
+    /// Who has reviewed already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviewed_by: Vec<String>,
+    /// Whether the deadline has passed and others were asked too.
+    pub escalated: bool,
+    /// Who may review too once the deadline has passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalate_to: Vec<String>,
+}
+
+/// The step of another execution that runs this one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ParentView {
+    /// Its execution.
+    pub execution_id: String,
+    /// The step.
+    pub step_id: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+}
+
+/// An execution that a step of this one runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChildView {
+    /// The step.
+    pub step_id: String,
+    /// The child's id.
+    pub execution_id: String,
+    /// Where it stands; missing when its step has ended, which then tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// Why an execution failed: the step that failed first, with what is known of it.
@@ -248,6 +323,9 @@ pub struct FailureSummary {
     /// The end of what the program wrote, standard error first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// The child execution that failed, where that is why: its own status tells more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_execution_id: Option<String>,
     /// Other steps that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_failed: Vec<String>,
@@ -275,6 +353,15 @@ pub struct ExecutionView {
     pub ended_at: Option<String>,
     /// Who started it.
     pub started_by: String,
+    /// The step of another execution that runs this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+    /// Executions that its steps run, open ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildView>,
+    /// How many of them are not shown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub children_omitted: usize,
     /// The step that is under way, the first of them where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_step: Option<String>,
@@ -294,7 +381,7 @@ pub struct ExecutionView {
     pub estimated_completion: Option<String>,
     /// How far it is.
     pub progress: ProgressView,
-    /// What it waits for; somebody has to do each of these before it can end.
+    /// What it waits for, in child executions too; somebody has to do each of these before it can end.
     pub waiting_for: Vec<WaitingView>,
     /// How many more things it waits for than are shown.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -345,6 +432,12 @@ impl Answer for ExecutionView {
             self.progress.total,
             self.progress.percent,
         );
+        if let Some(parent) = &self.parent {
+            text.push_str(&format!(
+                "\nrun by step {} of execution {}",
+                parent.step_id, parent.execution_id
+            ));
+        }
         for step in self.steps.iter().take(STEPS_IN_TEXT) {
             text.push_str("\n- ");
             text.push_str(&step.line());
@@ -385,6 +478,17 @@ impl StepView {
         if let Some(duration) = self.duration_ms {
             line.push_str(&format!(", {}", span(duration)));
         }
+        if !self.machine_counts.is_empty() {
+            let counts: Vec<String> = self
+                .machine_counts
+                .iter()
+                .map(|(status, count)| format!("{count} {status}"))
+                .collect();
+            line.push_str(&format!(" ({})", counts.join(", ")));
+        }
+        if let Some(child) = &self.child_execution_id {
+            line.push_str(&format!(", runs execution {child}"));
+        }
         for gate in &self.gates {
             line.push_str(&format!("; {} {}: {}", gate.validator, gate.verdict, gate.summary));
         }
@@ -398,14 +502,26 @@ impl StepView {
 impl WaitingView {
     /// Returns what to do, in a few lines.
     pub fn text(&self) -> String {
-        format!(
-            "step {} waits for {} by {}: {}\n  next: {}",
-            self.step_id,
-            self.kind,
-            self.who,
-            self.instructions,
-            self.next_call.line()
-        )
+        let child = self
+            .execution_id
+            .as_ref()
+            .map_or_else(String::new, |id| format!(" of child execution {id}"));
+        let mut text = format!(
+            "step {}{child} waits for {} by {}: {}",
+            self.step_id, self.kind, self.who, self.instructions
+        );
+        if let Some(review) = &self.review {
+            let needed = review
+                .approvals_needed
+                .map_or_else(String::new, |needed| format!(" of {needed} needed"));
+            text.push_str(&format!("; {}{needed} approvals given", review.approvals_given));
+        }
+        if let Some(deadline) = &self.deadline {
+            let then = self.on_timeout.as_deref().unwrap_or("fail");
+            text.push_str(&format!("; until {deadline}, then {then}"));
+        }
+        text.push_str(&format!("\n  next: {}", self.next_call.line()));
+        text
     }
 }
 
@@ -435,6 +551,11 @@ impl FailureSummary {
             text.push_str(&format!(
                 "\n  steps that never ran because of it: {}",
                 self.steps_not_run
+            ));
+        }
+        if let Some(child) = &self.child_execution_id {
+            text.push_str(&format!(
+                "\n  more: get_workflow_status {{\"execution_id\":\"{child}\"}}"
             ));
         }
         text.push_str(&format!("\n  to try again: {}", self.next_call.line()));

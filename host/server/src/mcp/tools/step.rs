@@ -1,11 +1,14 @@
-//! `complete_step` and `review_step`: what people and agents say about a step.
+//! `complete_step` and `review_step`: what people and agents say about a step; the first of them here.
+
+mod review;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use caelum_core::evidence::{EvidenceFile, ReviewDecision, WorkReport};
+use caelum_core::evidence::{EvidenceFile, WorkReport};
 use caelum_core::workflow::StepPhase;
-use caelum_engine::request::{Snapshot, StepReport, StepReview};
+use caelum_engine::Engine;
+use caelum_engine::request::{Snapshot, StepReport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +21,8 @@ use super::status::{
 };
 use super::wait::{WAIT_MAX_S, until};
 use super::{Tools, actor};
+
+pub use review::{ReviewOutcome, ReviewsTaken};
 
 /// How long an answer waits for the gates when nobody says, in seconds: a verdict takes milliseconds, and an answer that
 /// holds it saves a call.
@@ -35,7 +40,7 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             complete(completing.clone(), call, arguments)
         }),
         tool("review_step", "Review a step", annotations, move |call, arguments| {
-            review(reviewing.clone(), call, arguments)
+            review::review(reviewing.clone(), call, arguments)
         }),
     ]
 }
@@ -135,8 +140,8 @@ impl Answer for StepAnswer {
 }
 
 impl StepAnswer {
-    fn of(snapshot: &Snapshot, step_id: &str) -> Result<Self, ToolError> {
-        let view = view(snapshot, Detail::CONCISE);
+    fn of(engine: &Engine, snapshot: &Snapshot, step_id: &str) -> Result<Self, ToolError> {
+        let view = view(engine, snapshot, Detail::CONCISE);
         let ExecutionView { execution_id, status, progress, waiting_for, failure, steps, .. } =
             view;
         let step = steps.into_iter().find(|step| step.id == step_id).map_or_else(
@@ -214,57 +219,6 @@ fn evidence(files: BTreeMap<String, String>) -> Result<Vec<EvidenceFile>, ToolEr
         .collect())
 }
 
-/// What a reviewer decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum ReviewWord {
-    /// It is good.
-    Approved,
-    /// It is not good; needs a reason.
-    Rejected,
-    /// No opinion.
-    Abstained,
-}
-
-/// Gives a review of a step that waits for a `review`: approves or rejects it, with a reason. Whoever did the work
-/// cannot review it; the gate's validator says how many approvals it needs. Waits a moment for the verdict.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ReviewStep {
-    /// The execution's id.
-    execution_id: String,
-    /// The step's id, as in `waiting_for`.
-    step_id: String,
-    /// Who reviews: a name for the record.
-    #[schemars(length(min = 1))]
-    reviewer: String,
-    /// What they decide.
-    decision: ReviewWord,
-    /// Why; required for a rejection.
-    #[serde(default)]
-    reason: Option<String>,
-    /// Wait up to so many seconds for the verdict; 2 when left out.
-    #[serde(default)]
-    #[schemars(range(min = 0, max = 30))]
-    wait_s: Option<u64>,
-}
-
-async fn review(tools: Tools, call: Call, arguments: ReviewStep) -> Result<StepAnswer, ToolError> {
-    let review = StepReview {
-        execution_id: arguments.execution_id,
-        step_id: arguments.step_id.clone(),
-        reviewer: arguments.reviewer,
-        decision: match arguments.decision {
-            ReviewWord::Approved => ReviewDecision::Approved,
-            ReviewWord::Rejected => ReviewDecision::Rejected,
-            ReviewWord::Abstained => ReviewDecision::Abstained,
-        },
-        reason: arguments.reason.unwrap_or_default(),
-    };
-    let snapshot = tools.engine.review_step(review).await.map_err(refuse)?;
-    judged(&tools, &call, snapshot, &arguments.step_id, arguments.wait_s).await
-}
-
 /// Waits until the step's gates have judged: it has ended, or waits for somebody or something else.
 async fn judged(
     tools: &Tools,
@@ -275,17 +229,18 @@ async fn judged(
 ) -> Result<StepAnswer, ToolError> {
     let wait = Duration::from_secs(wait_s.unwrap_or(WAIT_S).min(WAIT_MAX_S));
     let index = snapshot.execution.step_index(step_id);
-    let settled = |snapshot: &Snapshot| {
-        let Some(index) = index else { return true };
-        let state = snapshot.execution.step(index);
-        let ended = snapshot.execution.status().is_final();
-        ended
-            || (state.is_final() && !is_about_to_end(snapshot))
-            || state.waiting_for().is_some()
-            || matches!(state.phase, StepPhase::RetryWait { .. })
-    };
+    let settled = |snapshot: &Snapshot| index.is_none_or(|index| is_judged(snapshot, index));
     let snapshot = until(&tools.engine, call, snapshot, wait, settled).await.map_err(refuse)?;
-    StepAnswer::of(&snapshot, step_id)
+    StepAnswer::of(&tools.engine, &snapshot, step_id)
+}
+
+/// Says whether nothing of a step is being judged or done now.
+fn is_judged(snapshot: &Snapshot, index: usize) -> bool {
+    let state = snapshot.execution.step(index);
+    snapshot.execution.status().is_final()
+        || (state.is_final() && !is_about_to_end(snapshot))
+        || state.waiting_for().is_some()
+        || matches!(state.phase, StepPhase::RetryWait { .. })
 }
 
 /// Says whether nothing is left to do and only the end has yet to be recorded.

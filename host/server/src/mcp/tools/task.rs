@@ -1,6 +1,8 @@
-//! `distribute_task`, `get_task_status`, `aggregate_task_results`; the first of them here.
+//! `distribute_task`, `get_task_status`, `aggregate_task_results`, `cancel_task`, `list_machines`; the first of them here.
 
 mod aggregate;
+mod cancel;
+mod machines;
 mod status;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use super::status::{poll_after_ms, target_word};
 use super::wait::{WAIT_MAX_S, until};
 use super::{NextCall, Tools, actor};
 pub use aggregate::{AggregateView, NumberView, SameView};
+pub use machines::{MachineList, MachineRow};
 pub use status::{TaskStatusView, TaskView};
 
 use crate::document::{CommandDocument, Faults, RetryDocument, StrategyDocument, filled};
@@ -30,6 +33,7 @@ const PLANNED_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
     let (distributing, asking, aggregating) = (tools.clone(), tools.clone(), tools.clone());
+    let (cancelling, listing) = (tools.clone(), tools.clone());
     vec![
         tool(
             "distribute_task",
@@ -49,6 +53,16 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             Annotations::READS,
             move |_, arguments| aggregate::aggregate(aggregating.clone(), arguments),
         ),
+        tool(
+            "cancel_task",
+            "Cancel a task",
+            Annotations::CHANGES.open_world(true),
+            move |call, arguments| cancel::cancel(cancelling.clone(), call, arguments),
+        ),
+        tool("list_machines", "List machines", Annotations::READS, move |_, arguments| {
+            let tools = listing.clone();
+            async move { machines::list(&tools, arguments) }
+        }),
     ]
 }
 
@@ -98,7 +112,7 @@ struct TaskDefinition {
 
 /// Runs one command on several machines and answers at once with a `task_group_id` and one task per machine, in waves
 /// by the strategy. Next: `get_task_status` with the group's id, then `aggregate_task_results`. On this server `local`
-/// is the machine that it runs on; `get_system_health` lists the others.
+/// is the machine that it runs on; `list_machines` shows all of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DistributeTask {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use caelum_core::workflow::ExecutionStatus;
 use caelum_engine::request::{Patience, Snapshot};
 use caelum_engine::{Engine, EngineError};
 
@@ -19,11 +20,32 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What is kept back of a call's time to write its answer.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// Says whether an execution will do nothing more before somebody does something.
-pub(super) fn is_settled(snapshot: &Snapshot) -> bool {
+/// Says whether an execution will do nothing more before somebody does something: it has ended, or everything that is
+/// open in it and in the child executions that it waits for needs somebody.
+pub(super) fn is_settled(engine: &Engine, snapshot: &Snapshot) -> bool {
     let execution = &snapshot.execution;
-    let status = execution.status();
-    status.is_final() || status == caelum_core::workflow::ExecutionStatus::Paused
+    match execution.status() {
+        ExecutionStatus::Executing => {}
+        _ => return true,
+    }
+    let children = engine.children(execution);
+    let waits = |id| {
+        engine.live(id).is_some_and(|child| {
+            child.execution.status() == ExecutionStatus::Paused || is_blocked(engine, &child)
+        })
+    };
+    let stands_still = |step: usize| {
+        // A step that goes over a list runs many.
+        let mut own = children.iter().filter(|(of, _)| *of == step).peekable();
+        execution.step(step).waiting_for().is_some()
+            || (own.peek().is_some() && own.all(|(_, id)| waits(id)))
+    };
+    !children.is_empty() && !execution.has_ready_steps() && execution.open_steps().all(stands_still)
+}
+
+/// Says whether an open execution waits for somebody through its own children.
+fn is_blocked(engine: &Engine, child: &Snapshot) -> bool {
+    child.execution.status() == ExecutionStatus::Executing && is_settled(engine, child)
 }
 
 /// Waits until `done` says so, the time is over, or the client is gone; returns the last that was seen.

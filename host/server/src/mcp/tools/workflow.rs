@@ -1,7 +1,10 @@
-//! `create_workflow`, `get_workflow`, `list_workflows`.
+//! `create_workflow`, `get_workflow`, `list_workflows`, `update_workflow`, `archive_workflow`; the first two here.
 
-use caelum_core::workflow::{DefinitionStatus, ExecutionStatus};
-use caelum_engine::request::{IfExists, NewWorkflow, PageRequest, WorkflowSummary};
+mod change;
+mod list;
+
+use caelum_core::workflow::DefinitionStatus;
+use caelum_engine::request::{IfExists, NewWorkflow, PageRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -9,10 +12,13 @@ use serde_json::{Map, Value, json};
 use super::super::error::ToolError;
 use super::super::tool::{Annotations, Answer, Call, Tool, tool};
 use super::answer::{ANSWER_AIM_BYTES, counted, fitting, json_bytes};
-use super::execution::{ExecutionRow, StatusFilter};
+use super::execution::ExecutionRow;
 use super::failure::refuse;
 use super::{NextCall, Tools, actor};
 use crate::document::{StatusWord, StepDocument, WorkflowDocument, checked_steps, filled};
+
+pub use change::{WorkflowArchived, WorkflowUpdated};
+pub use list::{LastExecution, WorkflowList, WorkflowRow};
 
 /// How many rows a list has when nobody says, and at most.
 pub(super) const ROWS: u32 = 50;
@@ -23,6 +29,9 @@ const EXECUTIONS_SHOWN: usize = 5;
 
 pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
     let (creating, getting, listing) = (tools.clone(), tools.clone(), tools.clone());
+    let (updating, archiving) = (tools.clone(), tools.clone());
+    // Revisions stay, so nothing is overwritten.
+    let revises = Annotations::CHANGES.destructive(false);
     vec![
         tool("create_workflow", "Create a workflow", Annotations::ADDS, move |call, arguments| {
             create(creating.clone(), call, arguments)
@@ -31,7 +40,13 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             get(getting.clone(), arguments)
         }),
         tool("list_workflows", "List workflows", Annotations::READS, move |_, arguments| {
-            list(listing.clone(), arguments)
+            list::list(listing.clone(), arguments)
+        }),
+        tool("update_workflow", "Change a workflow", revises, move |call, arguments| {
+            change::update(updating.clone(), call, arguments)
+        }),
+        tool("archive_workflow", "Archive a workflow", revises, move |call, arguments| {
+            change::archive(archiving.clone(), call, arguments)
         }),
     ]
 }
@@ -57,10 +72,10 @@ enum IfExistsWord {
 }
 
 /// Creates a workflow definition: steps that depend on each other, each with an action and up to two gates that judge
-/// its evidence. Use it once per workflow; with `if_exists: "new_revision"` it changes one that exists. All faults of a
-/// definition are named at once, each with a JSON pointer. Answers `status: "success"`, the revision, and warnings
-/// about what is legal and still looks like a mistake. Names of validators and patterns come from `list_patterns`. Next:
-/// `execute_workflow`.
+/// its evidence. Use it once per workflow; `update_workflow` changes one that exists, `if_exists: "new_revision"` writes
+/// all of it anew. All faults of a definition are named at once, each with a JSON pointer. Answers `status: "success"`,
+/// the revision, and warnings about what is legal and still looks like a mistake. Names of validators come from
+/// `list_validators`, those of patterns from `list_patterns`. Next: `execute_workflow`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateWorkflow {
@@ -134,12 +149,8 @@ async fn create(
     call: Call,
     arguments: CreateWorkflow,
 ) -> Result<WorkflowCreated, ToolError> {
-    let steps = checked_steps(&arguments.workflow_id, &arguments.steps).map_err(|problems| {
-        let count = counted(problems.len(), "problem", "problems");
-        ToolError::new("invalid_definition", format!("{count} with the definition"))
-            .problems(problems)
-            .hint("mend all of them, then call create_workflow again; nothing was stored")
-    })?;
+    let steps = checked_steps(&arguments.workflow_id, &arguments.steps)
+        .map_err(|problems| faulty(problems, "create_workflow"))?;
     let active = arguments.status != Some(NewStatus::Draft);
     let new = NewWorkflow {
         workflow_id: arguments.workflow_id,
@@ -167,6 +178,14 @@ async fn create(
         warnings: created.warnings,
         next_call,
     })
+}
+
+/// Names everything that is wrong with the form of a definition.
+fn faulty(problems: Vec<String>, tool: &str) -> ToolError {
+    let count = counted(problems.len(), "problem", "problems");
+    ToolError::new("invalid_definition", format!("{count} with the definition"))
+        .problems(problems)
+        .hint(format!("mend all of them, then call {tool} again; nothing was stored"))
 }
 
 /// Reads a workflow's definition, where it stands, and its last executions. Use it before changing a workflow; the
@@ -285,189 +304,4 @@ async fn get(tools: Tools, arguments: GetWorkflow) -> Result<WorkflowView, ToolE
     view.next_from_step = (from + count < all.len()).then_some(from + count);
     view.steps = all.into_iter().skip(from).take(count).collect();
     Ok(view)
-}
-
-/// Lists workflows, newest first, one line each. Use it to find a workflow's id. `status_filter` takes the status of
-/// the definition, or that of its last execution.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListWorkflows {
-    /// Only workflows of this status.
-    #[serde(default)]
-    status_filter: Option<WorkflowFilter>,
-    /// Only workflows with this pattern label.
-    #[serde(default)]
-    pattern_filter: Option<String>,
-    /// How many at most; 50 when left out.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 200))]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[serde(default)]
-    cursor: Option<String>,
-}
-
-/// A status to filter workflows by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum WorkflowFilter {
-    /// Being written.
-    Draft,
-    /// May be executed.
-    Active,
-    /// Kept for its history.
-    Archived,
-    /// The last execution is under way.
-    Executing,
-    /// The last execution waits for somebody.
-    Paused,
-    /// The last execution ended well.
-    Completed,
-    /// The last execution ended badly.
-    Failed,
-    /// The last execution was cancelled.
-    Cancelled,
-}
-
-impl WorkflowFilter {
-    fn split(self) -> (Option<DefinitionStatus>, Option<ExecutionStatus>) {
-        let by_execution = |status: StatusFilter| (None, Some(ExecutionStatus::from(status)));
-        match self {
-            Self::Draft => (Some(DefinitionStatus::Draft), None),
-            Self::Active => (Some(DefinitionStatus::Active), None),
-            Self::Archived => (Some(DefinitionStatus::Archived), None),
-            Self::Executing => by_execution(StatusFilter::Executing),
-            Self::Paused => by_execution(StatusFilter::Paused),
-            Self::Completed => by_execution(StatusFilter::Completed),
-            Self::Failed => by_execution(StatusFilter::Failed),
-            Self::Cancelled => by_execution(StatusFilter::Cancelled),
-        }
-    }
-}
-
-/// One workflow in a list.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WorkflowRow {
-    /// The workflow's id.
-    pub workflow_id: String,
-    /// Its newest revision.
-    pub revision: u32,
-    /// A few words.
-    pub name: String,
-    /// What it is for, its beginning.
-    pub description: String,
-    /// The pattern that it follows; a label.
-    pub pattern: String,
-    /// `draft`, `active` or `archived`.
-    pub status: StatusWord,
-    /// How many steps it has.
-    pub steps: usize,
-    /// When its first revision was made.
-    pub created_at: String,
-    /// When its newest revision was made.
-    pub updated_at: String,
-    /// Who made its newest revision.
-    pub created_by: String,
-    /// Its last execution.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_execution: Option<LastExecution>,
-}
-
-/// The last execution of a workflow.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct LastExecution {
-    /// The execution's id.
-    pub execution_id: String,
-    /// `executing`, `paused`, `completed`, `failed` or `cancelled`.
-    pub status: String,
-    /// When it was started.
-    pub started_at: String,
-}
-
-/// Workflows, newest first.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct WorkflowList {
-    /// The workflows.
-    pub workflows: Vec<WorkflowRow>,
-    /// The cursor of the next page, when there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-}
-
-impl Answer for WorkflowList {
-    fn text(&self) -> String {
-        if self.workflows.is_empty() {
-            return "no workflows".to_owned();
-        }
-        let mut lines: Vec<String> = self
-            .workflows
-            .iter()
-            .map(|row| {
-                let last = row.last_execution.as_ref().map_or_else(String::new, |last| {
-                    format!(", last execution {} {}", last.execution_id, last.status)
-                });
-                format!(
-                    "{} (revision {}, {}, {}): {}{last}",
-                    row.workflow_id,
-                    row.revision,
-                    status_word(row.status),
-                    counted(row.steps, "step", "steps"),
-                    row.name,
-                )
-            })
-            .collect();
-        lines.extend(self.next_cursor.as_ref().map(|cursor| format!("more: cursor {cursor}")));
-        lines.join("\n")
-    }
-}
-
-/// How many bytes of a description a list shows.
-const DESCRIPTION_SHOWN: usize = 160;
-
-impl WorkflowRow {
-    fn of(summary: WorkflowSummary) -> Self {
-        Self {
-            workflow_id: summary.workflow_id,
-            revision: summary.revision,
-            name: super::answer::line(&summary.name, DESCRIPTION_SHOWN),
-            description: super::answer::line(&summary.description, DESCRIPTION_SHOWN),
-            pattern: super::answer::line(&summary.pattern, DESCRIPTION_SHOWN),
-            status: summary.status.into(),
-            steps: summary.steps,
-            created_at: summary.created_at.to_string(),
-            updated_at: summary.updated_at.to_string(),
-            created_by: super::answer::line(&summary.created_by, DESCRIPTION_SHOWN),
-            last_execution: summary.last_execution.map(|(id, status, started_at)| LastExecution {
-                execution_id: id,
-                status: status.as_str().to_owned(),
-                started_at: started_at.to_string(),
-            }),
-        }
-    }
-}
-
-async fn list(tools: Tools, arguments: ListWorkflows) -> Result<WorkflowList, ToolError> {
-    // A filter by last execution reads past what does not fit; this bounds how far one call reads.
-    const PAGES_MAX: usize = 50;
-    let limit = arguments.limit.unwrap_or(ROWS).min(ROWS_MAX) as usize;
-    let (status, last) = arguments.status_filter.map(WorkflowFilter::split).unwrap_or_default();
-    let pattern = filled(arguments.pattern_filter.as_ref());
-    let mut cursor = filled(arguments.cursor.as_ref()).map(str::to_owned);
-    let mut workflows = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let page = PageRequest { limit: limit - workflows.len(), cursor: cursor.take() };
-        let listed = tools.engine.list_workflows(status, pattern, page).await.map_err(refuse)?;
-        cursor = listed.next_cursor;
-        let fits = |summary: &WorkflowSummary| match last {
-            None => true,
-            Some(wanted) => {
-                summary.last_execution.as_ref().is_some_and(|(_, status, _)| *status == wanted)
-            }
-        };
-        workflows.extend(listed.items.into_iter().filter(fits).map(WorkflowRow::of));
-        if cursor.is_none() || workflows.len() >= limit {
-            break;
-        }
-    }
-    Ok(WorkflowList { workflows, next_cursor: cursor })
 }

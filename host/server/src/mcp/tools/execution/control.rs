@@ -69,5 +69,5 @@ pub(super) async fn control(
         .await
         .map_err(refuse)?;
     }
-    Ok(view(&snapshot, Detail::CONCISE))
+    Ok(view(engine, &snapshot, Detail::CONCISE))
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::super::error::ToolError;
 use super::super::super::tool::Answer;
 use super::super::Tools;
+use super::super::answer::{ANSWER_AIM_BYTES, fitting};
 use super::super::failure::refuse;
 use super::super::workflow::{ROWS, ROWS_MAX};
 use crate::document::filled;
@@ -136,15 +137,19 @@ pub(super) async fn list(
     tools: Tools,
     arguments: ListExecutions,
 ) -> Result<ExecutionList, ToolError> {
-    let page = PageRequest {
-        limit: arguments.limit.unwrap_or(ROWS).min(ROWS_MAX) as usize,
-        cursor: filled(arguments.cursor.as_ref()).map(str::to_owned),
-    };
+    let cursor = filled(arguments.cursor.as_ref());
     let status = arguments.status_filter.map(ExecutionStatus::from);
     let workflow = filled(arguments.workflow_id.as_ref());
-    let listed = tools.engine.list_executions(workflow, status, page).await.map_err(refuse)?;
-    Ok(ExecutionList {
-        executions: listed.items.iter().map(ExecutionRow::of).collect(),
-        next_cursor: listed.next_cursor,
-    })
+    let mut limit = arguments.limit.unwrap_or(ROWS).min(ROWS_MAX) as usize;
+    loop {
+        let page = PageRequest { limit, cursor: cursor.map(str::to_owned) };
+        let listed = tools.engine.list_executions(workflow, status, page).await.map_err(refuse)?;
+        let executions: Vec<ExecutionRow> = listed.items.iter().map(ExecutionRow::of).collect();
+        let fits = fitting(&executions, 0, ANSWER_AIM_BYTES);
+        if fits >= executions.len() {
+            return Ok(ExecutionList { executions, next_cursor: listed.next_cursor });
+        }
+        // Fewer rows, so that the cursor stands behind the last one that is shown.
+        limit = fits;
+    }
 }

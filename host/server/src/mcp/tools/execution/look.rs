@@ -71,7 +71,10 @@ pub(super) async fn status(
     let wait = Duration::from_secs(arguments.wait_s.unwrap_or(0).min(WAIT_MAX_S));
     let seen = arguments.after_event.unwrap_or(snapshot.execution.head().events);
     let snapshot = match arguments.wait_until.unwrap_or_default() {
-        WaitUntil::Settled => until(engine, &call, snapshot, wait, is_settled).await,
+        WaitUntil::Settled => {
+            let settled = |snapshot: &Snapshot| is_settled(engine, snapshot);
+            until(engine, &call, snapshot, wait, settled).await
+        }
         WaitUntil::Change => {
             let changed = |snapshot: &Snapshot| {
                 snapshot.execution.head().events > seen || snapshot.execution.status().is_final()
@@ -84,5 +87,5 @@ pub(super) async fn status(
         DetailWord::Concise => Detail::CONCISE,
         DetailWord::Full => Detail::FULL,
     };
-    Ok(view(&snapshot, detail))
+    Ok(view(engine, &snapshot, detail))
 }

@@ -19,8 +19,9 @@ const DIFF_BYTES_MAX: usize = 32 * 1024;
 /// Applies a pattern to a component: all its edits or none, recorded and reversible, and shown as a unified diff. With
 /// `dry_run: true` nothing is written and the answer has a `plan_id`; a second call with that `plan_id` applies exactly
 /// what was shown, once, and refuses when files changed since. Edits that somebody should look at are left out
-/// (`withheld`) unless `allow_review_edits` is true. A `blocked`, `unchanged` or `conflict` status is an answer, not an
-/// error; `validation_results` says what is still found. Next: the `next_steps`, or `revert_pattern_application`.
+/// (`withheld`) unless `allow_review_edits` is true; when nothing else is left to do the status is `unchanged`. A
+/// `blocked`, `unchanged` or `conflict` status is an answer, not an error; `validation_results` says what is still found.
+/// Next: the `next_steps`, or `revert_pattern_application`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyPattern {
@@ -128,7 +129,7 @@ pub struct ApplicationView {
     pub validation_results: Vec<String>,
     /// What else to do.
     pub next_steps: Vec<NextStepView>,
-    /// The plan that may be applied, once, by this id.
+    /// Of a dry run: the plan that may be applied, once, by this id. Of an application by plan: the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
     /// The call to make next.
@@ -249,7 +250,7 @@ impl ApplicationView {
 }
 
 fn next_call(application: &Application) -> Option<NextCall> {
-    use caelum_core::pattern::ApplicationStatus::{Applied, Conflict, Planned};
+    use caelum_core::pattern::ApplicationStatus::{Applied, Conflict, Planned, Unchanged};
     match application.status {
         Planned => application.plan_id.as_ref().map(|plan_id| {
             NextCall::new(
@@ -268,6 +269,14 @@ fn next_call(application: &Application) -> Option<NextCall> {
             json!({"pattern_name": application.pattern.name.as_str(),
                    "target_component": application.target_component,
                    "parameters": application.parameters, "dry_run": true}),
+        )),
+        // What is left needs a look: here it is.
+        Unchanged if !application.withheld.is_empty() => Some(NextCall::new(
+            "apply_pattern",
+            json!({"pattern_name": application.pattern.name.as_str(),
+                   "target_component": application.target_component,
+                   "parameters": application.parameters, "allow_review_edits": true,
+                   "dry_run": true}),
         )),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! `list_patterns`: the plugins that serve, and those that were refused.
+//! `list_patterns` and `list_validators`: the plugins that serve, and those that were refused.
 
 use caelum_core::plugin::{Phase, PluginKind};
 use caelum_engine::request::PluginInfo;
@@ -6,9 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::super::error::ToolError;
 use super::super::super::tool::Answer;
 use super::super::Tools;
 use super::super::answer::{ANSWER_AIM_BYTES, json_bytes};
+use super::super::paging::page;
+use super::super::workflow::{ROWS, ROWS_MAX};
+use crate::document::filled;
 
 /// Which plugins are listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -35,6 +39,44 @@ pub(super) struct ListPatterns {
     /// Whether to show plugin files that were refused, with stage, reason and hint.
     #[serde(default)]
     include_refused: Option<bool>,
+    /// How many at most; 50 when left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
+/// When a validator can judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum PhaseFilter {
+    /// Before the action: only probes and reviews are there to be judged.
+    Before,
+    /// After it.
+    After,
+}
+
+/// Lists the validators that the gates of steps may name (`enforcement`, `validation`), each with what it judges and the
+/// JSON Schema of its parameters (`enforcement_parameters`, `validation_parameters`); on request plugin files that were
+/// refused with the reason. Call it before writing a workflow: only names from here work.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListValidators {
+    /// Only those that can judge then; all when left out.
+    #[serde(default)]
+    phase: Option<PhaseFilter>,
+    /// Whether to show plugin files that were refused, with stage, reason and hint.
+    #[serde(default)]
+    include_refused: Option<bool>,
+    /// How many at most; 50 when left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 200))]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
 }
 
 /// One rule of a pattern.
@@ -111,40 +153,65 @@ pub struct PatternList {
     /// Files that were refused, when they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedView>,
-    /// Set when schemas and rules were left out because there are too many plugins for one answer.
+    /// The cursor of the next page, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    pub next_cursor: Option<String>,
+}
+
+/// The validators that serve.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ValidatorList {
+    /// The validators.
+    pub validators: Vec<PluginView>,
+    /// Files that were refused, when they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedView>,
+    /// The cursor of the next page, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+impl Answer for ValidatorList {
+    fn text(&self) -> String {
+        rendered(&self.validators, &self.refused, self.next_cursor.as_deref())
+    }
 }
 
 impl Answer for PatternList {
     fn text(&self) -> String {
-        let mut lines = Vec::new();
-        for plugin in self.patterns.iter().chain(&self.validators) {
-            let schema = Value::Object(plugin.parameters_schema.clone()).to_string();
-            let schema = if schema.len() <= 1_500 {
-                format!("\n  parameters: {schema}")
-            } else {
-                String::new()
-            };
-            lines.push(format!(
-                "{} {} {} ({}): {}{schema}",
-                plugin.kind, plugin.name, plugin.version, plugin.source, plugin.summary
-            ));
-        }
-        for refused in &self.refused {
-            let hint =
-                refused.hint.as_ref().map_or_else(String::new, |hint| format!("; hint: {hint}"));
-            lines.push(format!(
-                "refused {} at {}: {}{hint}",
-                refused.source, refused.stage, refused.reason
-            ));
-        }
-        if lines.is_empty() {
-            lines.push("no plugins".to_owned());
-        }
-        lines.extend(self.note.clone());
-        lines.join("\n")
+        let plugins: Vec<&PluginView> = self.patterns.iter().chain(&self.validators).collect();
+        rendered(plugins, &self.refused, self.next_cursor.as_deref())
     }
+}
+
+/// Writes plugins for people, one paragraph each.
+fn rendered<'a>(
+    plugins: impl IntoIterator<Item = &'a PluginView>,
+    refused: &[RefusedView],
+    next_cursor: Option<&str>,
+) -> String {
+    let mut lines = Vec::new();
+    for plugin in plugins {
+        let schema = Value::Object(plugin.parameters_schema.clone()).to_string();
+        let schema =
+            if schema.len() <= 1_500 { format!("\n  parameters: {schema}") } else { String::new() };
+        lines.push(format!(
+            "{} {} {} ({}): {}{schema}",
+            plugin.kind, plugin.name, plugin.version, plugin.source, plugin.summary
+        ));
+    }
+    for refused in refused {
+        let hint = refused.hint.as_ref().map_or_else(String::new, |hint| format!("; hint: {hint}"));
+        lines.push(format!(
+            "refused {} at {}: {}{hint}",
+            refused.source, refused.stage, refused.reason
+        ));
+    }
+    if lines.is_empty() {
+        lines.push("no plugins".to_owned());
+    }
+    lines.extend(next_cursor.map(|cursor| format!("more: cursor {cursor}")));
+    lines.join("\n")
 }
 
 impl PluginView {
@@ -186,41 +253,90 @@ impl PluginView {
     }
 }
 
-pub(super) fn list(tools: &Tools, arguments: ListPatterns) -> PatternList {
-    let plugins = tools.engine.plugins();
+/// How many bytes of JSON one plugin takes at most: a schema that is longer is left out.
+const PLUGIN_BYTES_MAX: usize = 32 * 1024;
+
+/// How many refused files an answer shows, and how long the reason of each.
+const REFUSED_MAX: usize = 50;
+const REASON_CHARS_MAX: usize = 600;
+
+pub(super) fn list(tools: &Tools, arguments: ListPatterns) -> Result<PatternList, ToolError> {
     let kind = arguments.kind.unwrap_or_default();
-    let of = |wanted: PluginKind, shown: bool| -> Vec<PluginView> {
-        if shown { plugins.of(wanted).map(PluginView::of).collect() } else { Vec::new() }
+    let plugins = tools.engine.plugins();
+    let of = |wanted: PluginKind, shown: bool| {
+        plugins.of(wanted).filter(move |_| shown).map(PluginView::of)
     };
-    let mut list = PatternList {
-        patterns: of(PluginKind::Pattern, kind != KindFilter::Validator),
-        validators: of(PluginKind::Validator, kind != KindFilter::Pattern),
-        refused: Vec::new(),
-        note: None,
-    };
-    if arguments.include_refused == Some(true) {
-        list.refused = plugins
-            .refused
-            .iter()
-            .map(|refused| RefusedView {
-                source: refused.source.clone(),
-                stage: refused.stage.clone(),
-                reason: refused.reason.clone(),
-                hint: refused.hint.clone(),
-                digest: refused.digest.as_ref().map(ToString::to_string),
-            })
-            .collect();
-    }
-    if json_bytes(&list).max(list.text().len()) > ANSWER_AIM_BYTES {
-        for plugin in list.patterns.iter_mut().chain(&mut list.validators) {
-            plugin.parameters_schema = Map::new();
-            plugin.rules = Vec::new();
+    let all: Vec<PluginView> = of(PluginKind::Pattern, kind != KindFilter::Validator)
+        .chain(of(PluginKind::Validator, kind != KindFilter::Pattern))
+        .collect();
+    let refused = refused(tools, arguments.include_refused);
+    let (items, next_cursor) =
+        plugin_page(all, &refused, arguments.limit, arguments.cursor.as_ref())?;
+    let (patterns, validators) = items.into_iter().partition(|plugin| plugin.kind == "pattern");
+    Ok(PatternList { patterns, validators, refused, next_cursor })
+}
+
+pub(super) fn list_validators(
+    tools: &Tools,
+    arguments: ListValidators,
+) -> Result<ValidatorList, ToolError> {
+    let phase = arguments.phase.map(|phase| match phase {
+        PhaseFilter::Before => Phase::Before,
+        PhaseFilter::After => Phase::After,
+    });
+    let plugins = tools.engine.plugins();
+    let all: Vec<PluginView> = plugins
+        .of(PluginKind::Validator)
+        .filter(|plugin| phase.is_none_or(|phase| plugin.pinned.phases.contains(&phase)))
+        .map(PluginView::of)
+        .collect();
+    let refused = refused(tools, arguments.include_refused);
+    let (validators, next_cursor) =
+        plugin_page(all, &refused, arguments.limit, arguments.cursor.as_ref())?;
+    Ok(ValidatorList { validators, refused, next_cursor })
+}
+
+fn plugin_page(
+    mut plugins: Vec<PluginView>,
+    refused: &[RefusedView],
+    limit: Option<u32>,
+    cursor: Option<&String>,
+) -> Result<(Vec<PluginView>, Option<String>), ToolError> {
+    for plugin in &mut plugins {
+        if json_bytes(plugin) > PLUGIN_BYTES_MAX {
+            plugin.parameters_schema = Map::from_iter([(
+                "description".to_owned(),
+                Value::from(
+                    "the schema is too long to show; a wrong parameter is named when it is used",
+                ),
+            )]);
+            plugin.rules.truncate(100);
         }
-        list.note = Some(
-            "schemas and rules are left out, there are too many plugins; ask for one kind, or validate \
-             a pattern to see what it checks"
-                .to_owned(),
-        );
     }
-    list
+    let limit = limit.unwrap_or(ROWS).min(ROWS_MAX) as usize;
+    let bytes = ANSWER_AIM_BYTES.saturating_sub(json_bytes(&refused));
+    let name = |plugin: &PluginView| format!("{}/{}", plugin.kind, plugin.name);
+    let page = page(plugins, name, (limit, bytes), filled(cursor))?;
+    Ok((page.items, page.next_cursor))
+}
+
+fn refused(tools: &Tools, wanted: Option<bool>) -> Vec<RefusedView> {
+    if wanted != Some(true) {
+        return Vec::new();
+    }
+    let short = |text: &str| super::super::answer::line(text, REASON_CHARS_MAX);
+    tools
+        .engine
+        .plugins()
+        .refused
+        .iter()
+        .take(REFUSED_MAX)
+        .map(|refused| RefusedView {
+            source: refused.source.clone(),
+            stage: refused.stage.clone(),
+            reason: short(&refused.reason),
+            hint: refused.hint.as_deref().map(short),
+            digest: refused.digest.as_ref().map(ToString::to_string),
+        })
+        .collect()
 }

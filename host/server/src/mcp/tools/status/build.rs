@@ -1,21 +1,25 @@
 //! Builds the view of an execution, as much of it as fits a client.
 
+use std::collections::BTreeMap;
+
 use caelum_core::clock::Timestamp;
 use caelum_core::evidence::{Reason, ReviewDecision, VerdictKind};
 use caelum_core::task::FailureClass;
 use caelum_core::workflow::{
     ExecutionStatus, FailureCause, GateRecord, GateTiming, StepFailure, StepPhase, StepState,
-    StepStatus, TargetPhase, TargetState,
+    StepStatus, TargetPhase, TargetState, Targets,
 };
+use caelum_engine::Engine;
 use caelum_engine::request::Snapshot;
 use serde_json::{Map, Value};
 
 use super::super::answer::{ANSWER_AIM_BYTES, Tail, json_bytes, line};
+use super::family::{CHILDREN_MAX, Family};
 use super::root_cause::failure_summary;
 use super::waiting::waiting;
 use super::{
-    ExecutionView, FailureView, GateView, MachineView, ProbeView, ProgressView, ReasonView,
-    ReviewView, StepView,
+    ExecutionView, FailureView, GateView, MachineView, ParentView, ProbeView, ProgressView,
+    ReasonView, ReviewView, StepView,
 };
 
 /// How much of an execution is shown.
@@ -73,7 +77,13 @@ const WAITING_SHRUNK_MAX: usize = 20;
 const STEPS_WITH_DETAIL_MAX: usize = 1_000;
 
 /// Shows an execution in as much detail as was asked for and fits.
-pub(in super::super) fn view(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
+pub(in super::super) fn view(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    detail: Detail,
+) -> ExecutionView {
+    let family = Family::of(engine, snapshot);
+    let build = |snapshot: &Snapshot, detail| build(snapshot, &family, detail);
     let [.., least] = Detail::SMALLER;
     if snapshot.execution.steps().len() > STEPS_WITH_DETAIL_MAX {
         let mut view = build(snapshot, least);
@@ -140,7 +150,7 @@ fn shrink(view: &mut ExecutionView) {
     view.steps_omitted = (total - view.steps.len()).max(lists_cut);
 }
 
-fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
+fn build(snapshot: &Snapshot, family: &Family, detail: Detail) -> ExecutionView {
     let execution = &*snapshot.execution;
     let definition = execution.definition();
     let head = execution.head();
@@ -159,11 +169,17 @@ fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
         let pending = |index: &usize| !execution.step(*index).is_final();
         (!status.is_final()).then(|| (0..total).find(pending)).flatten()
     });
-    let steps = (0..total).map(|index| step_view(snapshot, index, detail)).collect();
+    let steps = (0..total)
+        .map(|index| StepView {
+            child_execution_id: family.of_step(execution, index),
+            ..step_view(snapshot, index, detail)
+        })
+        .collect();
     let waits: Vec<usize> = execution
         .open_steps()
         .filter(|index| execution.step(*index).waiting_for().is_some())
         .collect();
+    let own = waits.iter().filter_map(|index| waiting(execution, *index));
     let whom = |by: &str, reason: &str| {
         if reason.trim().is_empty() { by.to_owned() } else { format!("{by}: {reason}") }
     };
@@ -175,6 +191,13 @@ fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
         started_at: head.started_at.to_string(),
         ended_at: head.ended_at.map(|at| at.to_string()),
         started_by: head.started_by.clone(),
+        parent: head.parent.as_ref().map(|parent| ParentView {
+            execution_id: parent.execution.to_string(),
+            step_id: parent.step.to_string(),
+            attempt: parent.attempt,
+        }),
+        children: family.views(execution),
+        children_omitted: family.children.len().saturating_sub(CHILDREN_MAX),
         current_step: current.map(|index| definition.steps[index].id.to_string()),
         completed_steps: ids(StepStatus::Completed),
         failed_steps: ids(StepStatus::Failed),
@@ -191,13 +214,9 @@ fn build(snapshot: &Snapshot, detail: Detail) -> ExecutionView {
                 _ => (done as f64 * 1_000.0 / total as f64).round() / 10.0,
             },
         },
-        waiting_for: waits
-            .iter()
-            .take(WAITING_MAX)
-            .filter_map(|index| waiting(execution, *index))
-            .collect(),
-        waiting_omitted: waits.len().saturating_sub(WAITING_MAX),
-        failure: failure_summary(execution),
+        waiting_for: own.chain(family.waiting.iter().cloned()).take(WAITING_MAX).collect(),
+        waiting_omitted: (waits.len() + family.waiting.len()).saturating_sub(WAITING_MAX),
+        failure: failure_summary(execution, &family.children),
         steps,
         steps_omitted: 0,
         paused_by: head.paused.as_ref().map(|(by, reason)| whom(by, reason)),
@@ -252,13 +271,10 @@ fn step_view(snapshot: &Snapshot, index: usize, detail: Detail) -> StepView {
             _ => None,
         },
         gates: state.gates.iter().map(|record| gate_view(record, detail)).collect(),
-        machines: state
-            .targets
-            .iter()
-            .take(detail.machines_max)
-            .map(|target| machine_view(target, detail))
-            .collect(),
+        machines: machines(&state.targets, detail),
         machines_omitted: state.targets.len().saturating_sub(detail.machines_max),
+        machine_counts: counts(&state.targets),
+        child_execution_id: None,
         outputs: if outputs_fit { state.outputs.clone() } else { Map::new() },
         outputs_omitted: !outputs_fit && !state.outputs.is_empty(),
         performer: state.performer.clone(),
@@ -279,6 +295,38 @@ fn step_view(snapshot: &Snapshot, index: usize, detail: Detail) -> StepView {
             })
             .collect(),
         failure: state.failure.as_ref().map(failure_view),
+    }
+}
+
+/// Shows the work of a step on its machines; of very many those that somebody wants to see.
+fn machines(targets: &Targets, detail: Detail) -> Vec<MachineView> {
+    let mut shown: Vec<&TargetState> = targets.iter().map(AsRef::as_ref).collect();
+    if shown.len() > detail.machines_max {
+        shown.sort_by_key(|target| interest(target.phase));
+        shown.truncate(detail.machines_max);
+    }
+    shown.into_iter().map(|target| machine_view(target, detail)).collect()
+}
+
+/// Counts where several targets stand.
+fn counts(targets: &Targets) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    if targets.len() > 1 {
+        for target in targets {
+            *counts.entry(target_word(target.phase).to_owned()).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// Ranks targets by how much somebody wants to see them: what went wrong, then what goes on, then the rest.
+pub(in super::super) fn interest(phase: TargetPhase) -> u8 {
+    match phase {
+        TargetPhase::Failed | TargetPhase::Unknown => 0,
+        TargetPhase::Running => 1,
+        TargetPhase::Cancelled => 2,
+        TargetPhase::Waiting => 3,
+        TargetPhase::Succeeded | TargetPhase::GivenUp => 4,
     }
 }
 
@@ -371,6 +419,8 @@ fn machine_view(target: &TargetState, detail: Detail) -> MachineView {
     };
     MachineView {
         machine: target.machine.to_string(),
+        item: target.item_index(),
+        item_value: target.item.as_ref().map(|item| line(&item.value.to_string(), 120)),
         status: target_word(target.phase).to_owned(),
         deliveries: target.epoch,
         exit_code: outcome.and_then(|outcome| outcome.exit_code),
@@ -428,5 +478,5 @@ pub(in super::super) fn whole(snapshot: &Snapshot) -> ExecutionView {
         evidence: true,
         outputs_bytes: usize::MAX,
     };
-    build(snapshot, everything)
+    build(snapshot, &Family::default(), everything)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use caelum_core::evidence::VerdictKind;
+use caelum_core::id::ExecutionId;
 use caelum_core::workflow::{Execution, StepPhase, TargetPhase, TargetState};
 use serde_json::json;
 
@@ -11,7 +12,10 @@ use super::FailureSummary;
 use super::build::{failure_view, reason_view};
 
 /// Sums up why an execution failed; nothing when no failure matters.
-pub(super) fn failure_summary(execution: &Execution) -> Option<FailureSummary> {
+pub(super) fn failure_summary(
+    execution: &Execution,
+    children: &[(usize, ExecutionId)],
+) -> Option<FailureSummary> {
     let definition = execution.definition();
     let mut failed: Vec<usize> = execution.failed_steps().collect();
     failed.sort_by_key(|index| execution.step(*index).ended_at);
@@ -25,9 +29,9 @@ pub(super) fn failure_summary(execution: &Execution) -> Option<FailureSummary> {
         .find(|record| record.verdict.kind != VerdictKind::Pass)
         .map(|record| record.verdict.reasons.iter().take(5).map(reason_view).collect())
         .unwrap_or_default();
-    let machine = |target: &&Arc<TargetState>| match &failure.machine {
-        Some(machine) => target.machine == *machine,
-        None => target.phase == TargetPhase::Failed,
+    let machine = |target: &&Arc<TargetState>| {
+        target.phase == TargetPhase::Failed
+            && failure.machine.as_ref().is_none_or(|machine| target.machine == *machine)
     };
     let output = state.targets.iter().find(machine).and_then(|target| {
         let outcome = target.outcome.as_deref()?;
@@ -50,6 +54,10 @@ pub(super) fn failure_summary(execution: &Execution) -> Option<FailureSummary> {
         failure: failure_view(failure),
         reasons,
         output,
+        child_execution_id: (failure.code == "child_failed")
+            .then(|| children.iter().find(|(step, _)| *step == root))
+            .flatten()
+            .map(|(_, id)| id.to_string()),
         also_failed: failed[1..]
             .iter()
             .take(50)

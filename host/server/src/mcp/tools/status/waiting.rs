@@ -1,11 +1,15 @@
 //! What a step waits for, and the exact call that lets it go on.
 
-use caelum_core::workflow::{Action, Execution, TargetPhase, WaitingFor, render_text, scope};
+use caelum_core::clock::Timestamp;
+use caelum_core::evidence::ReviewDecision;
+use caelum_core::workflow::{
+    Action, Execution, GateRecord, TargetPhase, WaitingFor, render_text, scope,
+};
 use serde_json::json;
 
 use super::super::answer::NextCall;
-use super::WaitingView;
 use super::build::reason_view;
+use super::{ReviewNeeds, WaitingView};
 
 /// Says what a step waits for, and the call that lets it go on.
 pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView> {
@@ -20,6 +24,11 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
             who: "whoever does it".to_owned(),
             instructions: instructions(execution, index),
             gate: None,
+            review: None,
+            since: None,
+            execution_id: None,
+            deadline: None,
+            on_timeout: None,
             next_call: NextCall::new(
                 "complete_step",
                 json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
@@ -42,12 +51,14 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
             WaitingView {
                 step_id: step_id.to_owned(),
                 kind: "review".to_owned(),
-                who: match &state.performer {
-                    Some(performer) => format!("anybody but {performer}, who did the work"),
-                    None => "a reviewer".to_owned(),
-                },
+                who: reviewers(execution, index),
                 instructions: question,
                 gate: Some(format!("{}{validator}", gate.kind.as_str())),
+                review: Some(needs(execution, index, record)),
+                since: state.review_since.map(|since| since.to_string()),
+                execution_id: None,
+                deadline: None,
+                on_timeout: None,
                 next_call: NextCall::new(
                     "review_step",
                     json!({"execution_id": execution_id, "step_id": step_id, "reviewer": "<your name>",
@@ -72,6 +83,11 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
                     machines.join(", ")
                 ),
                 gate: None,
+                review: None,
+                since: None,
+                execution_id: None,
+                deadline: None,
+                on_timeout: None,
                 next_call: NextCall::new(
                     "complete_step",
                     json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
@@ -80,7 +96,52 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
             }
         }
     };
-    Some(view)
+    let until = deadline(execution, index);
+    Some(WaitingView {
+        deadline: until.map(|(at, _)| at.to_string()),
+        on_timeout: until.map(|(_, then)| then.to_owned()),
+        ..view
+    })
+}
+
+/// Returns until when a step waits, and what happens then: whichever of its limits comes first.
+fn deadline(execution: &Execution, index: usize) -> Option<(Timestamp, &'static str)> {
+    let rules = execution.definition().steps[index].review.as_ref();
+    let then = rules.map_or("reject", |rules| rules.on_timeout.as_str());
+    let review = execution.review_until(index).map(|at| (at, then));
+    let whole = execution.expires_at(index).map(|at| (at, "fail"));
+    [review, whole].into_iter().flatten().min_by_key(|(at, _)| *at)
+}
+
+/// Says who may review a step.
+fn reviewers(execution: &Execution, index: usize) -> String {
+    let state = execution.step(index);
+    let rules = execution.definition().steps[index].review.as_ref();
+    let named = rules.map(|rules| rules.allowed(state.escalated)).unwrap_or_default();
+    let mut who = if named.is_empty() { "anybody".to_owned() } else { named.join(", ") };
+    match &state.performer {
+        Some(performer) => who.push_str(&format!(" but {performer}, who did the work")),
+        None if named.is_empty() => who = "a reviewer".to_owned(),
+        None => {}
+    }
+    who
+}
+
+/// Says what a review needs: as the gate's validator counted when it judged last, or by the step's own rules.
+fn needs(execution: &Execution, index: usize, record: Option<&GateRecord>) -> ReviewNeeds {
+    let state = execution.step(index);
+    let rules = execution.definition().steps[index].review.clone().unwrap_or_default();
+    let counted = |name: &str| record.and_then(|record| record.verdict.metrics.get(name)?.as_u64());
+    let approved = state.reviews.iter().filter(|one| one.decision == ReviewDecision::Approved);
+    let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    ReviewNeeds {
+        approvals_given: counted("approvals").unwrap_or(approved.count() as u64),
+        approvals_needed: counted("approvals_wanted").or(rules.approvals.map(u64::from)),
+        reviewers: owned(rules.allowed(state.escalated)),
+        reviewed_by: state.reviews.iter().map(|review| review.reviewer.clone()).collect(),
+        escalated: state.escalated,
+        escalate_to: rules.escalate_to,
+    }
 }
 
 /// Returns a manual step's instructions, with what earlier steps left filled in.

@@ -17,7 +17,7 @@ use super::super::super::tool::{Answer, Call};
 use super::super::Tools;
 use super::super::answer::{ANSWER_AIM_BYTES, Tail, json_bytes, line};
 use super::super::failure::refuse;
-use super::super::status::{poll_after_ms, target_word};
+use super::super::status::{interest, poll_after_ms, target_word};
 use super::super::wait::{WAIT_MAX_S, until};
 use super::targets;
 
@@ -138,10 +138,17 @@ pub(super) async fn status(
     })
     .await
     .map_err(refuse)?;
-    let show = |bytes, rows| {
-        task_view(&tools, &snapshot, &arguments.task_id, machine.as_ref(), bytes, rows)
-    };
-    // What fits depends on how much was written, so less and less of it is tried.
+    Ok(shown(&tools, &snapshot, &arguments.task_id, machine.as_ref()))
+}
+
+/// Shows a task, as much of it as fits: what fits depends on how much was written, so less and less of it is tried.
+pub(super) fn shown(
+    tools: &Tools,
+    snapshot: &Snapshot,
+    id: &str,
+    machine: Option<&MachineId>,
+) -> TaskStatusView {
+    let show = |bytes, rows| task_view(tools, snapshot, id, machine, bytes, rows);
     let mut shown = show(16_000, 1_000);
     for (bytes, rows) in [(2_000, 200), (400, 100), (0, 300), (0, 50)] {
         if json_bytes(&shown) <= ANSWER_AIM_BYTES {
@@ -149,7 +156,13 @@ pub(super) async fn status(
         }
         shown = show(bytes, rows);
     }
-    Ok(shown)
+    shown
+}
+
+/// Says whether the work of one machine, or of the whole group, has ended.
+pub(super) fn is_over(snapshot: &Snapshot, machine: Option<&MachineId>) -> bool {
+    snapshot.execution.status().is_final()
+        || machine.is_some_and(|machine| has_ended(snapshot, machine))
 }
 
 fn has_ended(snapshot: &Snapshot, machine: &MachineId) -> bool {
@@ -169,12 +182,16 @@ fn task_view(
 ) -> TaskStatusView {
     let group = snapshot.execution.id().to_string();
     let attempt = snapshot.execution.steps().first().map_or(0, |step| step.attempt);
-    let wanted: Vec<&TargetState> = targets(snapshot)
+    let mut wanted: Vec<&TargetState> = targets(snapshot)
         .iter()
         .map(Arc::as_ref)
         .filter(|target| machine.is_none_or(|machine| target.machine == *machine))
         .collect();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    if wanted.len() > rows {
+        // What went wrong, and what goes on, is what somebody wants to see of very many.
+        wanted.sort_by_key(|target| interest(target.phase));
+    }
     for target in &wanted {
         *counts.entry(target_word(target.phase).to_owned()).or_default() += 1;
     }
