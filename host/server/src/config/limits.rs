@@ -30,6 +30,7 @@ enum Place {
 /// The option behind a number.
 enum Slot<'a> {
     Count(&'a mut usize),
+    Small(&'a mut u32),
     Large(&'a mut u64),
     Seconds(&'a mut Duration),
     Milliseconds(&'a mut Duration),
@@ -42,6 +43,7 @@ impl Slot<'_> {
     fn get(&self) -> u64 {
         match self {
             Slot::Count(count) => **count as u64,
+            Slot::Small(number) => u64::from(**number),
             Slot::Large(number) | Slot::Both(number, _) | Slot::BothLarge(number, _) => **number,
             Slot::Seconds(span) => span.as_secs(),
             Slot::Milliseconds(span) => u64::try_from(span.as_millis()).unwrap_or(u64::MAX),
@@ -52,6 +54,7 @@ impl Slot<'_> {
         let count = usize::try_from(value).unwrap_or(usize::MAX);
         match self {
             Slot::Count(place) => *place = count,
+            Slot::Small(place) => *place = u32::try_from(value).unwrap_or(u32::MAX),
             Slot::Large(place) => *place = value,
             Slot::Seconds(place) => *place = Duration::from_secs(value),
             Slot::Milliseconds(place) => *place = Duration::from_millis(value),
@@ -158,6 +161,12 @@ pub(super) const LIMITS: &[Limit] = &[
         Place::Engine(|options| Slot::Count(&mut options.rules.steps_max)),
     ),
     limit(
+        "workflow_depth_max",
+        (0, 64),
+        "Executions that may start each other as children, one below the other; 0 allows no children.",
+        Place::Engine(|options| Slot::Small(&mut options.workflow_depth_max)),
+    ),
+    limit(
         "run_timeout_s",
         (1, 7 * DAY_S),
         "Seconds that one run of a step on one machine may take, unless the step says otherwise.",
@@ -186,6 +195,24 @@ pub(super) const LIMITS: &[Limit] = &[
         (1, 10_000),
         "Probes that run at once on this machine.",
         Place::Engine(|options| Slot::Count(&mut options.machines.probes_at_once_max)),
+    ),
+    limit(
+        "http_body_bytes_max",
+        (KIB, 256 * MIB),
+        "Bytes that are read of the answer to the request of an http step.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.http_body_bytes_max)),
+    ),
+    limit(
+        "tool_calls_at_once_max",
+        (1, 1_000),
+        "Calls that run at once on one tool server; more wait in order.",
+        Place::Engine(|options| Slot::Count(&mut options.machines.tool_calls_at_once_max)),
+    ),
+    limit(
+        "tool_connect_timeout_s",
+        (1, 3600),
+        "Seconds that a tool server may take to start and to say that it is ready.",
+        Place::Engine(|options| Slot::Seconds(&mut options.machines.tool_connect_timeout)),
     ),
     limit(
         "output_head_bytes",
@@ -241,6 +268,18 @@ pub(super) const LIMITS: &[Limit] = &[
                 &mut options.plans.bytes_max,
             )
         }),
+    ),
+    limit(
+        "retention_days",
+        (0, 36_500),
+        "Days that an execution is kept after its end, and plans and idempotency keys after they were made; 0 keeps them for ever.",
+        Place::Engine(|options| Slot::Large(&mut options.retention.days)),
+    ),
+    limit(
+        "retention_executions_max",
+        (0, 1_000_000_000),
+        "Executions that have ended and are kept, the newest of them; 0 keeps any number. A twentieth more may be there before the oldest go.",
+        Place::Engine(|options| Slot::Large(&mut options.retention.executions_max)),
     ),
     limit(
         "wal_max_bytes",

@@ -119,6 +119,38 @@ fn limits_come_from_every_layer_and_reach_the_parts() {
 }
 
 #[test]
+fn every_limit_takes_its_ends_and_nothing_beyond_them() {
+    let limits = [
+        ("workflow_depth_max", 0, 64),
+        ("http_body_bytes_max", 1_024, 256 * 1_024 * 1_024),
+        ("tool_calls_at_once_max", 1, 1_000),
+        ("tool_connect_timeout_s", 1, 3_600),
+    ];
+    let read = |name: &str, value: u64| {
+        let place = Place::new().limit(&format!("{name}={value}"));
+        let engine = place.load().unwrap().engine();
+        match name {
+            "workflow_depth_max" => u64::from(engine.workflow_depth_max),
+            "http_body_bytes_max" => engine.machines.http_body_bytes_max as u64,
+            "tool_calls_at_once_max" => engine.machines.tool_calls_at_once_max as u64,
+            _ => engine.machines.tool_connect_timeout.as_secs(),
+        }
+    };
+
+    for (name, min, max) in limits {
+        assert_eq!((read(name, min), read(name, max)), (min, max), "{name}");
+    }
+    for limit in limits::LIMITS {
+        let wrong = [limit.min.checked_sub(1), limit.max.checked_add(1)];
+        for value in wrong.into_iter().flatten() {
+            let problems = Place::new().limit(&format!("{}={value}", limit.key)).problems();
+            let range = format!("expected a whole number from {} to {}", limit.min, limit.max);
+            assert!(problems[0].contains(&range), "{}={value}: {problems:?}", limit.key);
+        }
+    }
+}
+
+#[test]
 fn paths_begin_where_they_were_said() {
     let place = Place::new()
         .file("data_dir = \"data\"\nroots = [\"a\", \"~/b\"]\ncomponents_file = \"/abs.toml\"")
