@@ -39,7 +39,8 @@ use crate::mcp::connection;
 use crate::mcp::handler::Handler;
 use crate::mcp::toolset::Toolset;
 use crate::port_registry::{OWN_SERVICE, PortError, PortRegistry};
-use crate::trust::Policy;
+use crate::trust::token::{Token, Tokens};
+use crate::trust::{Policy, Scope};
 
 /// The limits of the front door. Those of calls are the tool set's.
 #[derive(Debug, Clone)]
@@ -248,6 +249,15 @@ impl Listener {
         }
         let places = Arc::new(Semaphore::new(options.limits.connections_max));
         Ok(Self { listener, address, options, allowed, places })
+    }
+
+    /// Lets callers in by further tokens. Before [`Listener::serve`] nobody has come in yet, so there is no moment at which
+    /// they are not known.
+    #[must_use]
+    pub fn with_token(mut self, token: Token, scope: Scope) -> Self {
+        let tokens = std::mem::replace(&mut self.options.policy.tokens, Tokens::none());
+        self.options.policy.tokens = tokens.with(token, scope);
+        self
     }
 
     /// Returns the address the port is open on, with the real port when any free one was asked for.

@@ -154,7 +154,6 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
         tracing::warn!("{warning}");
     }
     let shutdown = stop_on_signals()?;
-    make_private(&config.data_dir)?;
     // The port first: when it cannot be had, nothing has been touched.
     let listener = match speaks {
         Speaks::Port => Some(bind(&config)?),
@@ -273,19 +272,24 @@ fn bind(config: &Config) -> Result<Listener, ServeError> {
         .tokens
         .iter()
         .fold(Tokens::none(), |tokens, (token, scope)| tokens.with(token.clone(), *scope));
-    let is_loopback = config.address.ip().to_canonical().is_loopback();
-    let has_file = config.data_dir.join(TOKEN_FILE).exists();
-    // A token that nobody has seen yet protects, and helps nobody either: another address needs one on purpose.
-    if tokens.is_empty() && (is_loopback || has_file) {
-        let token = Token::load_or_create(&config.data_dir)?;
-        tokens = tokens.with(token, Scope::Admin);
+    // A token that nobody has seen yet protects, and helps nobody either: an address that is not of the loopback needs
+    // one on purpose.
+    let kept = tokens.is_empty() && config.data_dir.join(TOKEN_FILE).exists();
+    if kept {
+        tokens = tokens.with(Token::load_or_create(&config.data_dir)?, Scope::Admin);
     }
+    let make_one = tokens.is_empty() && config.address.ip().to_canonical().is_loopback();
     let policy = Policy { tokens, allow_unauthenticated: config.allow_unauthenticated };
     let mut options = listen::Options::new(config.address, config.ports.clone(), policy);
     options.allowed_hosts.clone_from(&config.allowed_hosts);
     options.allowed_origins.clone_from(&config.allowed_origins);
     options.limits = config.front();
-    Ok(Listener::bind(options)?)
+    let listener = Listener::bind(options)?;
+    if !make_one {
+        return Ok(listener);
+    }
+    make_private(&config.data_dir)?;
+    Ok(listener.with_token(Token::load_or_create(&config.data_dir)?, Scope::Admin))
 }
 
 fn health_check(tools: Tools) -> HealthCheck {
