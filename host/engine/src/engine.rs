@@ -16,9 +16,8 @@ use caelum_store::{Store, StoreOptions};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::drive::Begin;
 use crate::error::EngineError;
 use crate::estimates::Estimates;
 use crate::meters::Meters;
@@ -216,25 +215,6 @@ impl Engine {
             engine.0.tasks.spawn(retention::keep(Arc::clone(&engine.0)));
         }
         Ok(engine)
-    }
-
-    /// Lets the unfinished executions go on.
-    async fn resume(&self) -> Result<(), EngineError> {
-        let open = self.0.store.open_executions().await.map_err(EngineError::Store)?;
-        for id in &open {
-            match self.0.store.load_execution(id).await {
-                Ok(Some(execution)) => self.own(execution, Begin::Resumed, None)?,
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(execution = %id, %error, "cannot be read and stands still");
-                    self.0.supervisor.mark_stuck(id, error.to_string());
-                }
-            }
-        }
-        if !open.is_empty() {
-            info!(executions = open.len(), "unfinished executions go on");
-        }
-        Ok(())
     }
 
     /// Stops taking work, ends what runs, and closes the store. Unfinished executions stay as they are on disk and go

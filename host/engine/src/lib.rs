@@ -34,6 +34,7 @@ pub mod report;
 pub mod request;
 pub mod retention;
 mod supervisor;
+mod resume;
 mod system_clock;
 pub mod tasks;
 pub mod workflows;

@@ -181,6 +181,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives every execution that was read while nobody could own it its owner. All of them have one before the first
+    /// one works, so that none is reached by another before it is owned.
+    pub(crate) fn own_all(&self, executions: Vec<Execution>) {
+        let mut handles = self.0.supervisor.handles();
+        let mut drivers = Vec::with_capacity(executions.len());
+        for execution in executions {
+            let id = execution.id().clone();
+            let (handle, driver) = self.driver(execution, None);
+            handles.insert(id.clone(), handle);
+            drivers.push((id, driver));
+        }
+        drop(handles);
+        for (id, driver) in drivers {
+            self.drive(id, driver.run(Begin::Resumed));
+        }
+    }
+
     /// Stores a new execution and gives it its owner; both or neither, even when the caller goes away meanwhile. The
     /// owner is there first, so that nobody else can come to own what is stored.
     pub(crate) async fn create(

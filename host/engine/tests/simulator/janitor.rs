@@ -37,9 +37,9 @@ pub(crate) async fn settle(mut janitor: Caller) {
             }
             janitor.turn += 1;
             janitor.tend(id).await;
-            why.push(format!("{:#?}", seen.execution));
+            why.push(seen.execution);
         }
-        if why.is_empty() { Ok(()) } else { Err(why.join("\n")) }
+        if why.is_empty() { Ok(()) } else { Err(why) }
     })
     .await;
     // Owners go when nothing is under way for them: whoever stays waits for something that was forgotten.
@@ -48,7 +48,7 @@ pub(crate) async fn settle(mut janitor: Caller) {
         assert!(health.stuck.is_empty(), "{:?}", health.stuck);
         match health.open_executions {
             0 => Ok(()),
-            count => Err(format!("{count} have an owner")),
+            count => Err(count),
         }
     })
     .await;

@@ -1,5 +1,6 @@
 //! Lives of the engine: each in a runtime of its own, so that it can be killed where it stands.
 
+use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct Sim {
     /// The data directory of the present life; a crash image is another one.
     pub(crate) data: TempDir,
     gates: bool,
+    /// What the life before left, once one has been.
+    left: Option<Image>,
 }
 
 impl Sim {
@@ -57,6 +60,7 @@ impl Sim {
             root: TempDir::new().expect("a directory"),
             data: TempDir::new().expect("a directory"),
             gates,
+            left: None,
         }
     }
 
@@ -96,7 +100,7 @@ impl Sim {
         life: &LifePlan,
         asks: impl FnOnce(&Engine, &Sim) -> JoinSet<()>,
     ) {
-        let before = self.image(self.data.path());
+        let before = self.left.take().unwrap_or_default();
         let options = self.options(life);
         let runtime = runtime(life.threads);
         let rng = SmallRng::seed_from_u64(self.rng.random());
@@ -145,13 +149,14 @@ impl Sim {
         if life.death == Death::Closed && !life.flaky {
             after.check_closed(self.world.life(), &self.world.witness());
         }
+        self.left = Some(after);
     }
 
     /// Runs the last life: everybody is kind, and everything comes to its end.
     pub(crate) fn end(&mut self, number: u32) {
         let last = self.plan.lives.last().expect("there is one").clone();
         let life = LifePlan { flaky: false, ..last };
-        let before = self.image(self.data.path());
+        let before = self.left.take().unwrap_or_default();
         let runtime = runtime(life.threads);
         let rng = SmallRng::seed_from_u64(self.rng.random());
         let options = self.options(&life);
@@ -217,11 +222,11 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     }
 }
 
-/// Looks again and again until something is so.
-pub(crate) async fn until(what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
+/// Looks again and again until something is so; what it is instead is written out only when it never is.
+pub(crate) async fn until<W: Debug>(what: &str, mut look: impl AsyncFnMut() -> Result<(), W>) {
     let end = Instant::now() + LIMIT;
     while let Err(why) = look().await {
-        assert!(Instant::now() < end, "waited {LIMIT:?} for {what}: {why}");
+        assert!(Instant::now() < end, "waited {LIMIT:?} for {what}: {why:#?}");
         tokio::time::sleep(REST).await;
     }
 }
