@@ -35,6 +35,10 @@ pub(crate) fn run(arguments: &EffectArguments) -> ExitCode {
         door: Door::Command,
         execution: variable("CAELUM_EXECUTION_ID"),
         step: variable("CAELUM_STEP_ID"),
+        item: variable("CAELUM_IDEMPOTENCY_KEY")
+            .split('/')
+            .nth(3)
+            .and_then(|item| item.parse().ok()),
         attempt: number("CAELUM_ATTEMPT"),
         epoch: number("CAELUM_EPOCH"),
     };

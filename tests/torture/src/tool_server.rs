@@ -57,6 +57,7 @@ fn work(witness: &Witness, arguments: &Value, ms: u64) {
         door: Door::Tool,
         execution: text("execution"),
         step: text("step"),
+        item: None,
         attempt: text("attempt").trim_start_matches('a').parse().unwrap_or_default(),
         epoch: 0,
     };

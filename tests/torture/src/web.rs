@@ -52,6 +52,7 @@ fn answer(stream: TcpStream, witness: &Witness, requests: &AtomicU64) -> io::Res
         door: Door::Http,
         execution: parts.next().unwrap_or_default(),
         step: parts.next().unwrap_or_default(),
+        item: None,
         attempt,
         epoch: 0,
     };

@@ -53,6 +53,9 @@ pub(crate) struct Work {
     pub(crate) door: Door,
     pub(crate) execution: String,
     pub(crate) step: String,
+    /// The item, where the step goes over a list.
+    pub(crate) item: Option<u32>,
+    /// Which attempt: the item's own where there is one.
     pub(crate) attempt: u32,
     /// Which delivery; 0 where the door does not tell.
     pub(crate) epoch: u32,
@@ -141,16 +144,18 @@ impl Work {
             door: Door::of(fields[0]),
             execution: fields[1].to_owned(),
             step: fields[2].to_owned(),
-            attempt: fields[3].parse().expect("the witness writes numbers"),
-            epoch: fields[4].parse().expect("the witness writes numbers"),
+            item: fields[3].parse().ok(),
+            attempt: fields[4].parse().expect("the witness writes numbers"),
+            epoch: fields[5].parse().expect("the witness writes numbers"),
         }
     }
 }
 
 impl std::fmt::Display for Work {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { door, execution, step, attempt, epoch } = self;
-        write!(f, "{} {execution} {step} {attempt} {epoch}", door.word())
+        let Self { door, execution, step, attempt, epoch, .. } = self;
+        let item = self.item.map_or("-".to_owned(), |item| item.to_string());
+        write!(f, "{} {execution} {step} {item} {attempt} {epoch}", door.word())
     }
 }
 
@@ -172,8 +177,8 @@ impl Mark {
     fn read(line: &str) -> Self {
         let fields: Vec<&str> = line.split(' ').collect();
         match (fields[0], fields.len()) {
-            ("begin", 6) => Self::Begin(Work::read(&fields[1..])),
-            ("end", 6) => Self::End(Work::read(&fields[1..])),
+            ("begin", 7) => Self::Begin(Work::read(&fields[1..])),
+            ("end", 7) => Self::End(Work::read(&fields[1..])),
             ("call", 6) => Self::Call {
                 asked: Asked::of(fields[1]),
                 heard: Heard::of(fields[2]),

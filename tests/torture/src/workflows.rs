@@ -66,6 +66,7 @@ impl Effects<'_> {
             workflow("wide", 4, self.wide()),
             workflow("flaky", 4, self.flaky()),
             workflow("once", 4, self.once()),
+            workflow("mapped", 4, self.mapped()),
             workflow("outside", 6, self.outside()),
             workflow("parent", 4, Self::parent()),
             workflow(APPLIES, 2, self.applies()),
@@ -107,6 +108,13 @@ impl Effects<'_> {
         let mut once = self.step("once", &[], 120, &[]);
         once["idempotent"] = json!(false);
         vec![once, self.step("after", &["once"], 10, &[])]
+    }
+
+    fn mapped(&self) -> Vec<Value> {
+        let mut each = self.step("each", &[], 15, &["--fails", "1"]);
+        each["map"] = json!({"over": ["a", "b", "c", "d", "e", "f"], "max": 3});
+        each["retry"] = json!({"attempts": 3, "initial_ms": 10, "on": ["exit", "transient"]});
+        vec![each, self.step("last", &["each"], 10, &[])]
     }
 
     fn outside(&self) -> Vec<Value> {

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::witness::{Asked, Heard, Mark, Work};
 
+/// Where work belongs: its execution, its step, and its item where the step goes over a list.
+pub(super) type Place = (String, String, Option<u32>);
+
 /// One mark of an effect, with its place in the witness.
 #[derive(Debug)]
 pub(super) struct Trace {
@@ -23,8 +26,8 @@ pub(super) struct Call {
 /// Everything that the witness holds.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// By execution and step, in order.
-    pub(super) traces: BTreeMap<(String, String), Vec<Trace>>,
+    /// By execution, step and item, in order.
+    pub(super) traces: BTreeMap<Place, Vec<Trace>>,
     /// Where callers were first shown that a step had completed.
     pub(super) shown: HashMap<(String, String), usize>,
     /// The most events that callers were shown of an execution.
@@ -49,7 +52,7 @@ impl Index {
                 let begins = matches!(mark, Mark::Begin(_));
                 self.begun += usize::from(begins);
                 self.traces
-                    .entry((work.execution.clone(), work.step.clone()))
+                    .entry((work.execution.clone(), work.step.clone(), work.item))
                     .or_default()
                     .push(Trace { line, begins, work: work.clone() });
             }
