@@ -7,6 +7,7 @@ mod exit;
 mod flags;
 mod follow;
 mod inspect;
+mod install;
 mod lists;
 mod output;
 mod parameters;
@@ -82,6 +83,8 @@ enum Command {
     Export(inspect::Export),
     /// Make, build, test and check plugins.
     Plugin(plugin::Plugin),
+    /// Set MCP clients up to use this server.
+    Install(install::Install),
     /// Show the configuration in force, or with --example a commented file with every setting.
     Config(ConfigCommand),
 }
@@ -232,6 +235,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Command::Archive(archive) => archive.run(&config, &mut output).await,
         Command::Export(export) => export.run(&config, &mut output).await,
         Command::Plugin(plugin) => plugin.run(&config, &mut output).await,
+        Command::Install(install) => install.run(&config, &mut output),
         Command::Config(_) => inspect::config(&config, &mut output),
     }
 }

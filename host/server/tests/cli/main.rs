@@ -3,5 +3,6 @@
 mod demo;
 mod harness;
 mod held;
+mod install;
 mod run;
 mod surface;
