@@ -1,7 +1,10 @@
 //! The journeys: what people and programs do with the server, through the real program and nothing else.
 
+mod authors;
 mod cli;
+mod corpus;
 mod gates;
+mod guide;
 mod patterns;
 mod protocol;
 mod restart;

@@ -31,7 +31,7 @@ pub(super) struct Build {
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Building {
     /// Keep what builds leave in this directory, which several projects may share; by default in each project.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "CAELUM_PLUGIN_TARGET_DIR")]
     target_dir: Option<PathBuf>,
     /// Keep cargo, pip and npm from using the network.
     #[arg(long)]

@@ -271,9 +271,13 @@ impl Tree for Replay {
                 let below = names
                     .iter()
                     .map(|name| if root { name.clone() } else { format!("{path}/{name}") });
-                let entries =
-                    below.filter_map(|path| self.entry(path.clone(), self.seen.get(&path)?));
-                Ok(entries.collect())
+                below
+                    .map(|path| {
+                        let seen = self.seen.get(&path);
+                        seen.and_then(|seen| self.entry(path.clone(), seen))
+                            .ok_or_else(|| self.miss(&path, "what is at"))
+                    })
+                    .collect()
             }
             (Some(Kind::Directory), None) => Err(self.miss(path, "the entries of")),
             (Some(_), _) => Err(TreeError::NotADirectory { path: path.to_owned() }),
@@ -336,6 +340,12 @@ mod tests {
         assert_eq!(replay.read("../x", 0, 1), denied);
         assert!(replay.missing().is_empty());
         assert!(!json.contains("three"), "what was not read is not kept: {json}");
+
+        let mut torn = recorder.recording();
+        torn.remove("src/c.txt");
+        let torn = Replay::new(torn).expect("legal");
+        assert!(torn.entries("src", 9).is_err());
+        assert_eq!(torn.missing(), ["what is at `src/c.txt`"]);
 
         assert!(replay.read("src/c.txt", 0, 9).is_err());
         assert!(replay.metadata("other").is_err());
