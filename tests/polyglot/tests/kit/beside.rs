@@ -110,3 +110,16 @@ fn templates_and_kit_name_the_same_versions_of_the_toolchains() {
     assert_eq!(ours["devDependencies"][jco], template["devDependencies"][jco]);
     assert_eq!(ours["overrides"], template["overrides"]);
 }
+
+#[test]
+fn the_guide_shows_the_templates_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("it can be read");
+    let guide = read("docs/plugins.md");
+
+    for template in ["python/validator/plugin.py", "javascript/validator/plugin.js"] {
+        let text = read(&format!("sdk/templates/{template}"));
+        let text = text.replace("{{name}}", "said-it").replace("{{title}}", "Said it");
+        assert!(guide.contains(&text), "`{template}` stands otherwise in the guide");
+    }
+}
