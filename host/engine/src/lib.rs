@@ -11,7 +11,7 @@
 //! | [`tasks`] | work for many machines without a workflow |
 //! | [`report`] | health, metrics and export |
 //! | [`meters`] | what is counted while it happens |
-//! | [`backup`], [`retention`] | copies, and what is kept |
+//! | [`import`], [`backup`], [`retention`] | history from elsewhere, copies, and what is kept |
 //!
 //! Behind them: `supervisor` (one task owns each running execution), `drive` (its loop), `perform` (runs an effect),
 //! `children` (runs another workflow as a step) and `gates` (collects evidence and has it judged). The engine knows nothing
@@ -26,6 +26,7 @@ mod estimates;
 pub mod executions;
 mod gates;
 mod idempotency;
+pub mod import;
 pub mod meters;
 mod panics;
 pub mod patterns;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use caelum_core::clock::Timestamp;
 use caelum_core::workflow::{Event, Execution, WorkflowDefinition};
-use caelum_machines::{MachineInfo, MachineState};
+use caelum_machines::{MachineInfo, MachineState, ToolServer};
 use caelum_store::{Metrics, MetricsFilter, StoreStats};
 
 use crate::engine::Engine;
@@ -42,6 +42,45 @@ impl HealthStatus {
     }
 }
 
+/// Something outside that the engine works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    /// What it is called.
+    pub name: String,
+    /// What it is: `tool_server`, `port_registry`, `components`, `plugins_directory`, `archive`.
+    pub kind: &'static str,
+    /// Whether it is as it should be, as far as can be told without asking it.
+    pub status: IntegrationStatus,
+    /// Where it is, or how much of it there is. No secret of it.
+    pub detail: String,
+}
+
+/// Whether something outside can be worked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntegrationStatus {
+    /// It is configured; whether it answers shows when it is used.
+    Configured,
+    /// It is there.
+    Available,
+    /// It is configured and not there.
+    Missing,
+}
+
+impl IntegrationStatus {
+    /// Returns the word used in every output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IntegrationStatus::Configured => "configured",
+            IntegrationStatus::Available => "available",
+            IntegrationStatus::Missing => "missing",
+        }
+    }
+
+    fn of(is_there: bool) -> Self {
+        if is_there { IntegrationStatus::Available } else { IntegrationStatus::Missing }
+    }
+}
+
 /// The health of the server, with the reasons.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -59,12 +98,16 @@ pub struct Health {
     pub machines: Vec<MachineInfo>,
     /// Executions that have not ended and have an owner.
     pub open_executions: usize,
+    /// Executions with something under way now.
+    pub concurrent_executions: usize,
     /// Executions with something under way at once, at most.
     pub concurrent_executions_max: usize,
     /// Executions that have not ended, at most.
     pub open_executions_max: usize,
     /// Executions that stand still, and why.
     pub stuck: BTreeMap<String, String>,
+    /// What it works with outside.
+    pub integrations: Vec<Integration>,
 }
 
 /// Everything of one workflow, for backup or analysis.
@@ -143,10 +186,65 @@ impl Engine {
             plugins,
             machines,
             open_executions,
+            concurrent_executions: inner
+                .options
+                .concurrent_executions_max
+                .saturating_sub(inner.places.available_permits()),
             concurrent_executions_max: inner.options.concurrent_executions_max,
             open_executions_max,
             stuck,
+            integrations: self.integrations(),
         }
+    }
+
+    /// Lists what the engine works with outside. Asks nobody: a health check must not wait for others.
+    fn integrations(&self) -> Vec<Integration> {
+        let options = &self.0.options;
+        let mut integrations: Vec<Integration> = options
+            .tool_servers
+            .iter()
+            .map(|(name, server)| Integration {
+                name: name.clone(),
+                kind: "tool_server",
+                status: IntegrationStatus::Configured,
+                detail: match server {
+                    ToolServer::Stdio { program, .. } => format!("starts {program}"),
+                    ToolServer::Http { url, .. } => plain_url(url).to_owned(),
+                },
+            })
+            .collect();
+        let services = options.ports.as_array().map_or(0, Vec::len);
+        integrations.push(Integration {
+            name: "port registry".to_owned(),
+            kind: "port_registry",
+            status: IntegrationStatus::of(services > 0),
+            detail: format!("{services} services"),
+        });
+        let names = self.0.components.registered().len();
+        integrations.push(Integration {
+            name: "components".to_owned(),
+            kind: "components",
+            status: IntegrationStatus::Available,
+            detail: format!("{names} names, {} roots", options.roots.len()),
+        });
+        if let Some(folder) = &options.plugins.directory {
+            integrations.push(Integration {
+                name: "plugins directory".to_owned(),
+                kind: "plugins_directory",
+                status: IntegrationStatus::of(folder.is_dir()),
+                detail: folder.display().to_string(),
+            });
+        }
+        if let Some(folder) = &options.retention.archive {
+            integrations.push(Integration {
+                name: "archive".to_owned(),
+                kind: "archive",
+                // It is made with the first archive.
+                status: IntegrationStatus::Configured,
+                detail: folder.display().to_string(),
+            });
+        }
+        integrations
     }
 
     /// Returns numbers over a span of time, from what is stored.
@@ -203,6 +301,16 @@ impl Engine {
     }
 }
 
+/// Leaves out of a URL what may be secret: who asks, and the query.
+fn plain_url(url: &str) -> &str {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let url = &url[..end];
+    match url.split_once("://").and_then(|(_, rest)| rest.split('/').next()) {
+        Some(authority) if authority.contains('@') => "(a URL with a user name)",
+        _ => url,
+    }
+}
+
 /// Reads a span such as `15m`, `24h`, `7d` or `all` as the moment that it begins; nothing means everything.
 ///
 /// # Errors
@@ -233,6 +341,13 @@ pub fn span_start(range: &str, now: Timestamp) -> Result<Option<Timestamp>, Engi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_secret_of_a_url_is_told() {
+        assert_eq!(plain_url("https://a.example/mcp?key=secret#x"), "https://a.example/mcp");
+        assert_eq!(plain_url("https://ann:secret@a.example/mcp"), "(a URL with a user name)");
+        assert_eq!(plain_url("http://127.0.0.1:1/@x"), "http://127.0.0.1:1/@x");
+    }
 
     #[test]
     fn spans_are_numbers_with_a_unit() {
