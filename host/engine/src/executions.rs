@@ -120,7 +120,10 @@ impl Engine {
     ) -> Result<Arc<WorkflowDefinition>, EngineError> {
         let definition = self.workflow(&new.workflow_id, new.revision).await?;
         let hint = match definition.status {
-            DefinitionStatus::Active => return Ok(definition),
+            DefinitionStatus::Active => {
+                self.plugins_there(&definition.steps).await;
+                return Ok(definition);
+            }
             DefinitionStatus::Draft => {
                 "update_workflow with status: \"active\" makes it ready to be executed"
             }

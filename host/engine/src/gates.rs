@@ -51,6 +51,8 @@ pub(crate) async fn judge(
         GateKind::Validation => &definition.validation_parameters,
     };
     let scope = scope(execution, step);
+    // Right after a start the validator may still be on its way; from here on it is there or gone for good.
+    inner.plugins.pinned(&validator.digest).await;
     let parameters = reviewed(inner, execution, step, &validator, parameters);
     let verdict = match render_value(&Value::Object(parameters), &scope) {
         Err(error) => Verdict::broken_down(error.to_string(), None),
@@ -119,7 +121,7 @@ async fn ask(
     evidence: &Evidence,
     parameters: &Value,
 ) -> Verdict {
-    let Some(plugin) = inner.plugins.by_digest(&validator.digest) else {
+    let Some(plugin) = inner.plugins.pinned(&validator.digest).await else {
         let message = format!(
             "validator `{}` {} ({}), which this execution began with, is not installed any more; put its file back, or \
              start another execution",

@@ -31,6 +31,7 @@ pub mod meters;
 mod panics;
 pub mod patterns;
 mod perform;
+pub mod plugins;
 pub mod report;
 pub mod request;
 pub mod retention;

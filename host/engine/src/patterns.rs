@@ -19,6 +19,7 @@ use crate::error::EngineError;
 use crate::request::{
     Application, NewApplication, PatternValidation, PluginInfo, PluginList, RefusedPlugin,
 };
+use crate::plugins::kept_out;
 use weigh::{paths, score, unanswered};
 
 impl Engine {
@@ -45,6 +46,7 @@ impl Engine {
                     hint: Some(refused.hint.clone()).filter(|hint| !hint.is_empty()),
                     digest: refused.digest.clone(),
                 })
+                .chain(snapshot.plugins.values().filter_map(kept_out))
                 .collect(),
         }
     }

@@ -38,6 +38,7 @@ impl Engine {
             return Ok(created_before(new.workflow_id, &answer));
         }
         let definition = self.define(&new, now)?;
+        self.plugins_there(&definition.steps).await;
         let warnings = self.checked(&definition, "create_workflow")?;
         let answer = json!({"warnings": warnings});
         let entry = keyed.as_ref().map(|keyed| keyed.entry(answer, now));

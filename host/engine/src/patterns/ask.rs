@@ -41,18 +41,21 @@ impl Engine {
         rules: &[String],
     ) -> Result<Use, EngineError> {
         let plugin = match digest {
-            Some(digest) => self.0.plugins.by_digest(digest).ok_or_else(|| {
+            Some(digest) => self.0.plugins.pinned(digest).await.ok_or_else(|| {
                 Mistake::new(
                     "plugin_gone",
                     format!("pattern `{pattern}` ({}) is not installed any more", digest.short()),
                 )
                 .hint("put its file back, or begin anew with the version that is installed")
             })?,
-            None => self.0.plugins.find(PluginKind::Pattern, pattern).map_err(|unknown| {
-                let hint = unknown.hint.unwrap_or_else(|| "see list_patterns".to_owned());
-                Mistake::new("unknown_pattern", format!("no pattern is called `{pattern}`"))
-                    .hint(hint)
-            })?,
+            None => {
+                let found = self.0.plugins.find_loaded(PluginKind::Pattern, pattern).await;
+                found.map_err(|unknown| {
+                    let hint = unknown.hint.unwrap_or_else(|| "see list_patterns".to_owned());
+                    Mistake::new("unknown_pattern", format!("no pattern is called `{pattern}`"))
+                        .hint(hint)
+                })?
+            }
         };
         let known: Vec<&str> =
             plugin.description().rules.iter().map(|rule| rule.id.as_str()).collect();

@@ -39,6 +39,7 @@ impl Engine {
             expect_revision(&change, newest.revision)?;
             let now = self.now();
             let (mut next, changed) = changed(&newest, &change, now);
+            self.plugins_there(&next.steps).await;
             // What is so already is nobody's new mistake, whatever has become of the plugins that it names.
             let warnings = match changed.is_empty() {
                 true => self.warnings(&next),
