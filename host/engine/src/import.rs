@@ -89,7 +89,6 @@ impl Engine {
                 faults.push(format!("/workflow_id: `{TASK_GROUP_PREFIX}` begins task groups"));
             }
             self.plugins_there(&definition.steps).await;
-            self.plugins_there(&definition.steps).await;
             match self.checked(definition, "import_workflow") {
                 Ok(warnings) => imported.warnings = warnings,
                 Err(EngineError::Mistake(mistake)) => faults.extend(mistake.details),
