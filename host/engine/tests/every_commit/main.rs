@@ -143,16 +143,21 @@ fn check_effects(
 ) {
     let id = execution.id().as_str();
     for trace in traces.iter().filter(|trace| trace.execution == id) {
+        // An item counts deliveries over all of its own attempts.
+        let same = |step: &str, item: Option<u32>, attempt: u32| {
+            let counted = item.is_some() || attempt == trace.attempt;
+            step == trace.step && item == trace.item && counted
+        };
         let started = bodies.iter().any(|body| {
-            matches!(body, EventBody::TargetStarted { step, attempt, epoch, .. }
-                if step.as_str() == trace.step && *attempt == trace.attempt
+            matches!(body, EventBody::TargetStarted { step, attempt, item, epoch, .. }
+                if same(step.as_str(), *item, *attempt)
                     && trace.epoch.is_none_or(|ran| ran == *epoch))
         });
         assert!(started, "{death:?}: {trace:?} and no event says that it should");
         for body in bodies {
-            if let EventBody::TargetFinished { step, attempt, epoch, .. } = body
-                && step.as_str() == trace.step
-                && *attempt == trace.attempt
+            if let EventBody::TargetFinished { step, attempt, item, epoch, retry_at: None, .. } =
+                body
+                && same(step.as_str(), *item, *attempt)
             {
                 let again = trace.epoch.is_some_and(|ran| ran > *epoch);
                 assert!(!again, "{death:?}: {trace:?} after delivery {epoch} had reported");
@@ -168,6 +173,8 @@ fn check_effects(
             (false, _) => 1,
             // Two attempts, and one delivery more for the crash.
             (_, "flaky") => 3,
+            // Three items, of which two are under way at once.
+            (_, "each") => 5,
             _ => 2,
         };
         assert!(

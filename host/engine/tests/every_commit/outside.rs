@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Trace {
     pub(crate) execution: String,
     pub(crate) step: String,
+    /// The item, where the step goes over a list.
+    pub(crate) item: Option<u32>,
     pub(crate) attempt: u32,
     /// The delivery, where the effect was told.
     pub(crate) epoch: Option<u32>,
@@ -51,13 +53,14 @@ impl Outside {
 }
 
 impl Trace {
-    /// Reads a line: `EXECUTION/STEP/MACHINE ATTEMPT EPOCH`, the epoch `-` where the effect was not told.
+    /// Reads a line: `EXECUTION/STEP/MACHINE[/ITEM] ATTEMPT EPOCH`, the epoch `-` where the effect was not told.
     fn read(line: &str) -> Self {
         let fields: Vec<&str> = line.split(' ').collect();
         let mut key = fields[0].split('/').map(str::to_owned);
         Trace {
             execution: key.next().unwrap_or_default(),
             step: key.next().unwrap_or_default(),
+            item: key.nth(1).and_then(|item| item.parse().ok()),
             attempt: fields[1].parse().unwrap_or_else(|_| panic!("`{line}`")),
             epoch: fields[2].parse().ok(),
         }

@@ -1,4 +1,4 @@
-//! The workflow: every kind of action, gates, reviews by two, a retry, work that must not run twice, a child.
+//! The workflow: every kind of action, gates, reviews by two, a retry, work that must not run twice, a child, a list.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,6 +81,8 @@ fn steps(outside: &Outside) -> Vec<Value> {
     hand["review"] = json!({"approvals": 2});
     let mut once = step("once", &["hand"], shell(outside, "true"));
     once["idempotent"] = json!(false);
+    let mut each = step("each", &["once"], shell(outside, "true"));
+    each["map"] = json!({"over": ["x", "y", "z"], "max": 2});
     let mut never = step("never", &["once"], shell(outside, "false"));
     never["when"] = json!("steps.build.outputs.tag == 'v8'");
     vec![
@@ -93,7 +95,8 @@ fn steps(outside: &Outside) -> Vec<Value> {
         hand,
         once,
         never,
-        step("last", &["never"], shell(outside, "true")),
+        each,
+        step("last", &["never", "each"], shell(outside, "true")),
     ]
 }
 
