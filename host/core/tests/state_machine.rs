@@ -356,6 +356,35 @@ fn a_review_is_asked_for_given_and_judged_again() {
 }
 
 #[test]
+fn a_second_review_counts_while_the_first_is_being_judged() {
+    let mut step = command("a", &[]);
+    step.validation = Some("after".parse().expect("legal"));
+    let mut run = Run::new(vec![step]);
+    run.succeed("a");
+    assert_eq!(
+        run.execution.review("a", review_of(&run, "ann")).expect_err("nobody was asked").code,
+        "not_waiting"
+    );
+    run.judge("a", VerdictKind::NeedsReview, None);
+
+    for (count, reviewer) in [(1, "ann"), (2, "bob"), (3, "ann")] {
+        let body = run.execution.review("a", review_of(&run, reviewer)).expect("it counts");
+        run.record(body);
+        let [Effect::Judge { reviews, .. }] = run.wanted.effects[..] else {
+            panic!("it is judged: {:?}", run.wanted);
+        };
+        assert_eq!(reviews, count, "each review means another judgement");
+    }
+
+    let reviewers: Vec<&str> =
+        run.execution.step(0).reviews.iter().map(|review| review.reviewer.as_str()).collect();
+    assert_eq!(reviewers, ["bob", "ann"], "whoever reviews again takes the first word back");
+    assert!(!run.execution.saw_every_review(0, 2) && run.execution.saw_every_review(0, 3));
+    run.judge("a", VerdictKind::Pass, None);
+    assert_eq!(run.execution.status(), ExecutionStatus::Completed);
+}
+
+#[test]
 fn the_performer_cannot_review_their_own_work() {
     let mut step = Step::new("a".parse().expect("legal"), StepType::Development);
     step.validation = Some("after".parse().expect("legal"));

@@ -352,6 +352,12 @@ impl Driver {
                 }
             }
             Message::Judged { effect, step, attempt, record } => {
+                // One that did not see every review is made again with all of them.
+                if let Effect::Judge { step, reviews, .. } = effect
+                    && !self.execution.saw_every_review(step, reviews)
+                {
+                    return;
+                }
                 // A judgement that nobody waits for any more (cancelled meanwhile) is not worth an event.
                 let body =
                     EventBody::GateJudged { step: step.clone(), attempt, record: record.clone() };

@@ -233,7 +233,7 @@ impl Execution {
         }))
     }
 
-    /// Takes a review of the gate that a step waits at.
+    /// Takes a review of the gate that a step waits at, or that is being judged with the reviews that came before.
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Execution {
     pub fn review(&self, step: &str, review: Review) -> Result<EventBody, Refusal> {
         let index = self.open_step(step)?;
         let state = &self.steps[index];
-        let StepPhase::AwaitingReview { gate } = state.phase else {
+        let Some(gate) = self.reviewed_gate(index) else {
             return Err(refusal(
                 "not_waiting",
                 format!(

@@ -78,7 +78,7 @@ pub enum Effect {
         attempt: u32,
         /// The gate.
         gate: Gate,
-        /// How many reviews there are: one more means another judgement.
+        /// How many reviews it was given: one more means another judgement.
         reviews: usize,
     },
 }
@@ -136,7 +136,7 @@ pub fn next(execution: &Execution, world: World<'_>) -> Next {
                     step: index,
                     attempt: execution.steps[index].attempt,
                     gate,
-                    reviews: execution.steps[index].reviews.len(),
+                    reviews: execution.steps[index].reviews_given,
                 });
             }
             StepPhase::Acting | StepPhase::AwaitingDecision => {

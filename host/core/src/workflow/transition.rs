@@ -140,6 +140,7 @@ impl Execution {
                 state.ended_at = None;
                 state.gates.clear();
                 state.reviews.clear();
+                state.reviews_given = 0;
                 state.report = None;
                 state.performer = None;
                 state.outputs.clear();
@@ -300,12 +301,13 @@ impl Execution {
             }
             EventBody::ReviewGiven { step, attempt, gate, review } => {
                 let index = self.find_attempt(step, *attempt)?;
-                if self.steps[index].phase != (StepPhase::AwaitingReview { gate: *gate }) {
+                if self.reviewed_gate(index) != Some(*gate) {
                     return Err(self.stands(index));
                 }
                 let state = self.touch(index);
                 state.reviews.retain(|earlier| earlier.reviewer != review.reviewer);
                 state.reviews.push(review.clone());
+                state.reviews_given += 1;
                 state.phase = StepPhase::Judging { gate: *gate };
                 Ok(())
             }
@@ -712,13 +714,16 @@ impl Execution {
             Some(next) => {
                 let state = self.touch(index);
                 state.reviews.clear();
+                state.reviews_given = 0;
                 state.phase = StepPhase::Judging { gate: next };
             }
             None if gate.timing == GateTiming::After => {
                 self.touch(index).phase = StepPhase::Settled
             }
             None => {
-                self.touch(index).reviews.clear();
+                let state = self.touch(index);
+                state.reviews.clear();
+                state.reviews_given = 0;
                 self.touch(index).phase =
                     if self.is_manual(index) { StepPhase::AwaitingWork } else { StepPhase::Acting };
                 self.targets_changed(index);

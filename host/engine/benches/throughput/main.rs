@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use crate::machines::{InProcess, NOTHING, SECOND};
 use crate::shapes::{
-    create, crowd, ended, everywhere, in_a_row, measure, open, paces, percentile, side_by_side,
-    start,
+    create, crowd, ended, everywhere, in_a_row, measure, open, over_a_list, paces, percentile,
+    side_by_side, start,
 };
 
 /// A program of every machine that does nothing.
@@ -225,5 +225,10 @@ async fn wide(figures: &mut Figures) {
     if figures.wanted("targets_per_s") {
         let took = measure(everywhere(NOTHING), 10, at_once(1_000)).await;
         figures.add("targets_per_s", 10_000.0 / took.as_secs_f64());
+    }
+    if figures.wanted("map_items_per_s") {
+        let items = figures.shape("map_items");
+        let took = measure(over_a_list(items, NOTHING), 1, at_once(1)).await;
+        figures.add("map_items_per_s", items as f64 / took.as_secs_f64());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use caelum_core::task::CommandSpec;
-use caelum_core::workflow::{Action, DefinitionStatus, EventBody, Step, StepType};
+use caelum_core::workflow::{Action, DefinitionStatus, EventBody, Step, StepMap, StepType};
 use caelum_engine::request::{IfExists, NewExecution, NewWorkflow, Patience};
 use caelum_engine::{Engine, EngineOptions};
 use caelum_machines::Fabric;
@@ -46,6 +46,14 @@ pub(crate) fn by_hand() -> Vec<Step> {
 pub(crate) fn everywhere(program: &str) -> Vec<Step> {
     let mut step = step(0, program);
     step.target_machines = vec!["all".to_owned()];
+    vec![step]
+}
+
+/// One step that goes over a list of so many items.
+pub(crate) fn over_a_list(items: usize, program: &str) -> Vec<Step> {
+    let mut step = step(0, program);
+    let list = (0..items).map(serde_json::Value::from).collect();
+    step.map = Some(StepMap { max: 64, ..StepMap::over(serde_json::Value::Array(list)) });
     vec![step]
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::harness::{Place, failure, run, shell, state, step};
 
 /// Answers requests in order with these statuses and bodies, the last one for ever. Returns where.
-async fn server(answers: Vec<(&'static str, &'static str)>) -> String {
+pub(crate) async fn server(answers: Vec<(&'static str, &'static str)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("has one").to_string();
     tokio::spawn(async move {

@@ -4,5 +4,6 @@
 mod children;
 mod harness;
 mod http;
+mod maps;
 mod reviews;
 mod tools;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::harness::{Place, failure, run, shell, state, step};
 
 /// An MCP server in shell with two tools: `greet` answers what it was asked with, anything else fails.
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 while read -r line; do
   id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
   answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$1"; }
@@ -27,7 +27,12 @@ while read -r line; do
 done
 "#;
 
-fn calling(id: &str, dependencies: &[&str], tool: &str, who: &str) -> caelum_core::workflow::Step {
+pub(crate) fn calling(
+    id: &str,
+    dependencies: &[&str],
+    tool: &str,
+    who: &str,
+) -> caelum_core::workflow::Step {
     let arguments = json!({"who": who}).as_object().cloned().unwrap_or_default();
     let call = ToolSpec { server: "sh".to_owned(), tool: tool.to_owned(), arguments };
     step(id, dependencies, Action::Tool(call))

@@ -10,5 +10,6 @@ mod files;
 mod fold;
 mod harness;
 mod lists;
+mod maps;
 mod metrics;
 mod retention;
