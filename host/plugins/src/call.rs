@@ -18,7 +18,7 @@ use caelum_core::plugin::{HostReason, Phase, PluginFailure, PluginKind};
 use caelum_core::tree::Tree;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -235,11 +235,13 @@ fn fill(report: &mut CallReport, done: Done) -> Result<Answer, PluginFailure> {
 }
 
 /// Ends the task when the caller has lost interest.
-struct Abort(tokio::task::AbortHandle);
+struct Abort(Option<tokio::task::AbortHandle>);
 
 impl Drop for Abort {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -257,6 +259,7 @@ async fn on_own_threads(
     };
     let span = info_span!("plugin", name = %caller.plugin, version = %caller.version, call);
     let Order { operation, tree, now, control, .. } = order;
+    let (sender, told) = oneshot::channel();
     let task = {
         let (host, plugin) = (Arc::clone(host), Arc::clone(plugin));
         let tree = tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new()));
@@ -264,31 +267,33 @@ async fn on_own_threads(
             let begun = Instant::now();
             let turn = turn(&host, &plugin, &control.cancel).await;
             let queued = begun.elapsed();
-            let performed = match turn {
-                Ok(_turn) => in_turn(&host, &plugin, operation, tree, now, control, caller).await,
-                Err(reason) => Err(reason),
-            };
-            Done { queued, performed }
+            // Whoever has gone away is told nothing.
+            let tell = |performed| drop(sender.send(Done { queued, performed }));
+            match turn {
+                Ok(_turn) => {
+                    in_turn(&host, &plugin, operation, tree, now, control, caller, tell).await;
+                }
+                Err(reason) => tell(Err(reason)),
+            }
         }
         .instrument(span)
     };
     let task = host.runtime.threads().spawn(task);
-    let abort = Abort(task.abort_handle());
-    let done = task.await;
-    drop(abort);
-    done.unwrap_or_else(|error| {
-        let message = if error.is_panic() {
-            "a function of the host broke down during the call"
-        } else {
-            "the host is shutting down"
-        };
-        Done {
-            queued: Duration::ZERO,
-            performed: Err(HostReason::Internal { message: message.to_owned() }),
-        }
-    })
+    let mut abort = Abort(Some(task.abort_handle()));
+    if let Ok(done) = told.await {
+        // It has answered; what it leaves behind is taken down without us.
+        abort.0 = None;
+        return done;
+    }
+    let message = match task.await {
+        Err(error) if error.is_panic() => "a function of the host broke down during the call",
+        _ => "the host is shutting down",
+    };
+    let reason = HostReason::Internal { message: message.to_owned() };
+    Done { queued: Duration::ZERO, performed: Err(reason) }
 }
 
+#[expect(clippy::too_many_arguments, reason = "called once, with everything that a call is given")]
 async fn in_turn(
     host: &Arc<Host>,
     plugin: &Arc<Plugin>,
@@ -297,15 +302,21 @@ async fn in_turn(
     now: Duration,
     control: CallControl,
     caller: Caller,
-) -> Result<Performed, HostReason> {
-    let body = plugin.body(host).await.map_err(|error| HostReason::Internal {
-        message: format!("the plugin could not be loaded again: {error}"),
-    })?;
+    tell: impl FnOnce(Result<Performed, HostReason>),
+) {
+    let body = match plugin.body(host).await {
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("the plugin could not be loaded again: {error}");
+            return tell(Err(HostReason::Internal { message }));
+        }
+    };
     let determinism = Determinism { seed: seed(&body, plugin.digest(), &operation), now };
     let reads = Reads::new(tree, Arc::clone(&host.policy), &host.limits);
     let CallControl { cancel, progress } = control;
     let state = CallState::new(caller, &host.limits, determinism, reads, cancel, progress);
-    Ok(perform(host, body, operation, state, host.limits.call_deadline).await)
+    let deadline = host.limits.call_deadline;
+    perform(host, body, operation, state, deadline, |performed| tell(Ok(performed))).await;
 }
 
 /// Derives the random numbers of a call from everything that it is given: the same call, the same numbers.

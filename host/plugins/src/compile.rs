@@ -22,9 +22,11 @@ use tokio::sync::Semaphore;
 use crate::limits::Limits;
 use crate::runtime::Runtime;
 
-use contained::{compile, encode};
+use contained::compile;
 use order::{Order, Work};
 use verdict::verdict;
+
+pub(crate) use contained::encode;
 
 /// The longest text that is taken from a compiler process that fails, in bytes.
 const COMPLAINT_BYTES_MAX: u64 = 8 * 1024;

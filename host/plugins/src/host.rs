@@ -154,9 +154,9 @@ impl Host {
             let cache = host.cache.as_ref();
             Ok(cache.is_some_and(|cache| cache.keep_original(&digest, is_bundled, &keep)))
         });
+        let is_kept = kept.await.unwrap_or(false);
         // What is part of the program is in memory anyway.
-        let is_held = is_bundled || !kept.await.unwrap_or(false);
-        is_held.then_some(bytes)
+        (is_bundled || !is_kept).then_some(bytes)
     }
 
     /// Returns the component that the bytes are, or that they become.

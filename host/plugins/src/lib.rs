@@ -57,8 +57,8 @@ pub use compile::child::compile_plugin;
 pub use compile::{CompileError, Compiler};
 pub use limits::{LimitProblem, Limits};
 pub use loader::{
-    CaptureError, HeaderError, LoadError, ManifestError, Refused, Source, Stage, ValidateError,
-    WorldError,
+    CaptureError, HeaderError, Inspection, LoadError, ManifestError, Refused, Source, Stage,
+    ValidateError, WorldError, inspect, inspect_bytes,
 };
 pub use log::{LogLevel, LogLine, LogSource, Logs};
 pub use plugin::Plugin;

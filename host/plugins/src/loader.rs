@@ -3,6 +3,7 @@
 
 mod capture;
 mod header;
+mod inspect;
 mod manifest;
 mod world;
 
@@ -16,6 +17,7 @@ use crate::trust::TrustError;
 
 pub use capture::CaptureError;
 pub use header::HeaderError;
+pub use inspect::{Inspection, inspect, inspect_bytes};
 pub use manifest::ManifestError;
 pub use world::{ValidateError, WorldError};
 

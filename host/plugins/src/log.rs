@@ -54,6 +54,9 @@ pub struct LogLine {
     pub fields: Vec<(String, String)>,
 }
 
+/// How many characters of a plugin's last words are told.
+const LAST_WORDS_MAX: usize = 400;
+
 /// Everything that a plugin said during one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logs {
@@ -63,6 +66,24 @@ pub struct Logs {
     pub lines_dropped: u64,
     /// How many bytes of standard output and error were dropped.
     pub output_bytes_dropped: u64,
+}
+
+impl Logs {
+    /// Returns what was written to standard error, in one line: what went wrong stands last there, so that the end is
+    /// kept.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let lines: Vec<&str> = self
+            .lines
+            .iter()
+            .filter(|line| line.source == LogSource::Stderr)
+            .map(|line| line.message.trim())
+            .filter(|line| !line.is_empty() && !line.starts_with("note: run with"))
+            .collect();
+        let said = lines.join(" | ");
+        let skipped = said.chars().count().saturating_sub(LAST_WORDS_MAX);
+        let kept: String = said.chars().skip(skipped).collect();
+        (!kept.is_empty()).then_some(kept)
+    }
 }
 
 /// Collects the lines of one call up to its limits.
@@ -95,8 +116,8 @@ impl LogBook {
         self.logs.lines.push(line);
     }
 
-    pub(crate) fn into_logs(self) -> Logs {
-        self.logs
+    pub(crate) fn take_logs(&mut self) -> Logs {
+        std::mem::take(&mut self.logs)
     }
 }
 
@@ -113,6 +134,35 @@ mod tests {
         assert!(book.admit(6));
         assert!(!book.admit(0), "two lines are the limit");
 
-        assert_eq!(book.into_logs().lines_dropped, 2);
+        assert_eq!(book.take_logs().lines_dropped, 2);
+    }
+
+    #[test]
+    fn the_last_words_are_the_end_of_standard_error() {
+        let line = |source, message: &str| LogLine {
+            level: LogLevel::Warn,
+            source,
+            message: message.to_owned(),
+            fields: vec![],
+        };
+        let said = |messages: &[&str]| {
+            let lines = messages.iter().map(|message| line(LogSource::Stderr, message));
+            let lines = std::iter::once(line(LogSource::Stdout, "not this")).chain(lines).collect();
+            Logs { lines, ..Logs::default() }.last_words()
+        };
+
+        assert_eq!(said(&[]), None);
+        assert_eq!(
+            said(&[
+                "  File \"plugin.py\", line 3",
+                "KeyError: 'x'",
+                "note: run with `RUST_BACKTRACE=1`"
+            ]),
+            Some("File \"plugin.py\", line 3 | KeyError: 'x'".to_owned())
+        );
+        assert_eq!(
+            said(&["ä".repeat(500).as_str(), "end"]).map(|said| said.chars().count()),
+            Some(400)
+        );
     }
 }

@@ -42,6 +42,9 @@ use watch::Watch;
 
 pub use snapshot::{Snapshot, UnknownPlugin};
 
+/// How many files are loaded at the same time: each is held in memory, and most of them wait for the compiler.
+const LOADS_MAX: usize = 8;
+
 /// When plugins are loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Loading {
@@ -165,7 +168,6 @@ impl Plugins {
         let current = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let (sender, changes) = channel::channel(Change::default());
         let retired = Arc::new(Retired::default());
-        let several = usize::try_from(host.limits.calls_max).unwrap_or(1).max(1);
         let mut keeper = Keeper {
             host: Arc::clone(&host),
             bundled: bundled.into_iter().map(in_memory).collect(),
@@ -176,7 +178,7 @@ impl Plugins {
             retired: Arc::clone(&retired),
             shelf: Shelf::default(),
             loads: JoinSet::new(),
-            several: Arc::new(Semaphore::new(several.min(Semaphore::MAX_PERMITS))),
+            several: Arc::new(Semaphore::new(LOADS_MAX)),
         };
         // Watched before it is looked at, so that nothing that changes meanwhile is missed.
         let watch = match options.reload {

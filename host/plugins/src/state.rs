@@ -113,8 +113,8 @@ impl CallState {
         }
     }
 
-    /// Takes what the report of the call needs.
-    pub(crate) fn into_remains(mut self) -> Remains {
+    /// Takes what the report of the call needs, once.
+    pub(crate) fn take_remains(&mut self) -> Remains {
         for (bytes, source, level) in [
             (self.stdout.take(), LogSource::Stdout, LogLevel::Info),
             (self.stderr.take(), LogSource::Stderr, LogLevel::Warn),
@@ -123,7 +123,7 @@ impl CallState {
                 self.keep(LogLine { level, source, message, fields: vec![] });
             }
         }
-        let mut logs = self.book.into_logs();
+        let mut logs = self.book.take_logs();
         logs.output_bytes_dropped = self.room.dropped();
         Remains {
             logs,

@@ -38,7 +38,12 @@ pub(crate) async fn describe(
     let task = {
         let (host, body) = (Arc::clone(host), body.clone());
         let deadline = host.limits.describe_deadline;
-        async move { perform(&host, body, Operation::Describe, state, deadline).await }
+        async move {
+            let mut performed = None;
+            let tell = |done| performed = Some(done);
+            perform(&host, body, Operation::Describe, state, deadline, tell).await;
+            performed.expect("a call that is over has told how it ended")
+        }
     };
     let failed = |message: String| LoadError::Describe { message };
     let performed = host.runtime.threads().spawn(task).await.map_err(|_| {
@@ -47,7 +52,11 @@ pub(crate) async fn describe(
     let answer = performed.answer.map_err(|reason| match reason {
         HostReason::Contract { message } if !performed.stood => LoadError::Link { message },
         reason if !performed.stood => LoadError::Instantiate { message: reason.to_string() },
-        reason => failed(reason.to_string()),
+        // The engines of languages tell of an exception there, and here nobody else will show it.
+        reason => failed(match performed.remains.logs.last_words() {
+            Some(said) => format!("{reason}; it said: {said}"),
+            None => reason.to_string(),
+        }),
     })?;
     let described = match answer {
         Answer::Pattern(given) => convert::described_pattern(given),

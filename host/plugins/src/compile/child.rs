@@ -31,8 +31,9 @@ const OUTPUT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Descriptors that the compiler may have open; it needs three and a few for its threads.
 const FILES_MAX: u64 = 64;
 
-/// How much further back than the server the compiler stands in the queue for the processor.
-const NICENESS: i32 = 10;
+/// How much further back than the server the compiler stands in the queue for the processor: a little, because clients
+/// wait for both.
+const NICENESS: i32 = 2;
 
 /// Compiles one plugin: the whole life of a compiler process, which [`crate::Compiler::Child`] starts.
 ///

@@ -1,5 +1,7 @@
 //! The third stage: the custom section `caelum:plugin`, by which a file names itself without being run.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use wasmparser::{Parser, Payload};
 
@@ -18,6 +20,10 @@ pub(crate) struct Manifest {
     pub(crate) id: String,
     /// The plugin's version.
     pub(crate) version: String,
+    /// What it wants to be allowed beyond reading one component, by name. Nothing of that kind exists: what a plugin
+    /// asks for and does not get would break it later, so that it is refused now.
+    #[serde(default)]
+    pub(crate) rights: BTreeMap<String, serde_json::Value>,
 }
 
 /// What is wrong with the section.
@@ -39,6 +45,15 @@ pub enum ManifestError {
     Unreadable {
         /// What the parser said.
         message: String,
+    },
+    /// It asks for more than any plugin gets.
+    #[error(
+        "it asks for the rights {}, and this server gives plugins none: they read one component and return data",
+        .names.join(", ")
+    )]
+    Rights {
+        /// What it asks for.
+        names: Vec<String>,
     },
     /// There are several, which differ.
     #[error("it has several sections `caelum:plugin`, which name `{first}` and `{second}`")]
@@ -63,7 +78,12 @@ pub enum ManifestError {
 impl ManifestError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
-        "write the section again with `caelum-workflow plugin pack`"
+        match self {
+            ManifestError::Rights { .. } => {
+                "take `rights` out of the section, and let a step's action or probe do what the plugin wanted to do"
+            }
+            _ => "write the section again with `caelum-workflow plugin pack`",
+        }
     }
 }
 
@@ -98,6 +118,10 @@ pub(crate) fn manifest(bytes: &[u8]) -> Result<Option<Manifest>, ManifestError> 
         let manifest: Manifest = serde_json::from_slice(data).map_err(|error| {
             ManifestError::Unreadable { message: text::line(&error.to_string()) }
         })?;
+        if !manifest.rights.is_empty() {
+            let names = manifest.rights.keys().map(|name| format!("`{}`", text::line(name)));
+            return Err(ManifestError::Rights { names: names.collect() });
+        }
         match &found {
             Some(first) if *first != manifest => {
                 return Err(ManifestError::Several {
@@ -156,6 +180,15 @@ mod tests {
             manifest(&with_sections(&[r#"{"id":"a"}"#])).expect_err("no version").to_string(),
             "its section `caelum:plugin` cannot be read: missing field `version` at line 1 column 10; expected a JSON \
              object with `id` and `version`"
+        );
+        assert_eq!(
+            manifest(&with_sections(&[
+                r#"{"id":"a","version":"1","rights":{"network":["*"],"write":true}}"#
+            ]))
+            .expect_err("there are no rights")
+            .to_string(),
+            "it asks for the rights `network`, `write`, and this server gives plugins none: they read one component and \
+             return data"
         );
         let long = format!(r#"{{"id":"{}","version":"1"}}"#, "x".repeat(SECTION_BYTES_MAX));
         assert_eq!(

@@ -126,14 +126,15 @@ pub(crate) fn world(component: &[u8], types: &Types) -> Result<PluginKind, World
     }
 }
 
+/// The names of what a component imports and exports.
 #[derive(Default)]
-struct Names {
-    imports: Vec<String>,
-    exports: Vec<String>,
+pub(super) struct Names {
+    pub(super) imports: Vec<String>,
+    pub(super) exports: Vec<String>,
 }
 
 /// Returns the names of what the component itself imports and exports, not those of what is nested in it.
-fn names(component: &[u8]) -> Names {
+pub(super) fn names(component: &[u8]) -> Names {
     let mut names = Names::default();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {

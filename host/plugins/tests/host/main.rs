@@ -1,9 +1,13 @@
 //! Tests of the plugin host against guests that are written for them: good ones, broken ones, hostile ones.
 
 mod calls;
+mod compiler;
 mod guests;
 mod harness;
 mod hostile;
+mod live;
 mod loading;
+mod numbers;
 mod sdk;
+mod security;
 mod wasi;
