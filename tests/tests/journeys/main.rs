@@ -2,9 +2,11 @@
 
 mod authors;
 mod cli;
+mod control;
 mod corpus;
 mod gates;
 mod guide;
+mod keys;
 mod patterns;
 mod protocol;
 mod restart;

@@ -28,16 +28,22 @@ const GUIDE: [&str; 14] = [
 ];
 
 /// What is offered beyond it.
-const BEYOND: [&str; 5] = [
+const BEYOND: [&str; 11] = [
     "complete_step",
     "review_step",
     "control_execution",
     "list_executions",
     "revert_pattern_application",
+    "update_workflow",
+    "archive_workflow",
+    "list_validators",
+    "list_pattern_applications",
+    "list_machines",
+    "cancel_task",
 ];
 
 /// The tools that change nothing.
-const READING: [&str; 11] = [
+const READING: [&str; 14] = [
     "get_workflow",
     "list_workflows",
     "get_workflow_status",
@@ -49,6 +55,9 @@ const READING: [&str; 11] = [
     "get_workflow_metrics",
     "export_workflow_data",
     "list_executions",
+    "list_validators",
+    "list_pattern_applications",
+    "list_machines",
 ];
 
 /// Returns the tools as they came over the wire.
