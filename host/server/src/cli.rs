@@ -22,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use caelum_plugin_host::Compiler;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -160,8 +161,21 @@ impl CommandError {
     }
 }
 
+/// What this program is started with to compile a plugin. No command: nobody types it.
+const COMPILE: &str = "plugin-compile";
+
+/// Returns how this very program is started to compile a plugin, even when its file has been replaced since.
+fn own_compiler() -> Compiler {
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() { own } else { std::env::current_exe().unwrap_or(own) };
+    Compiler::Child { program, arguments: vec![COMPILE.into()] }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == COMPILE) {
+        return caelum_plugin_host::compile_plugin();
+    }
     run(std::env::args_os()).into()
 }
 
@@ -210,7 +224,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         _ => None,
     };
     let flags = global.sources(serving.as_ref().unwrap_or(&serve));
-    let config = Config::load(&Sources::of_process(flags))?;
+    let mut config = Config::load(&Sources::of_process(flags))?;
+    config.compiler = own_compiler();
     start_logging(&config, serving.is_some(), global.verbose);
     let mut output = Output::new(json);
     match command {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use caelum_engine::EngineOptions;
 use caelum_machines::ToolServer;
+use caelum_plugin_host::{Compiler, Trust, TrustMode};
 use caelum_store::Synchronous;
 
 use crate::listen;
@@ -74,6 +75,10 @@ pub struct Config {
     pub pattern_dir: PathBuf,
     /// Where compiled plugins are kept.
     pub cache_dir: PathBuf,
+    /// Which plugin files may serve.
+    pub trust: Trust,
+    /// Who compiles plugins: this process, unless the program has said that it can be started for that.
+    pub compiler: Compiler,
     /// Labels of this machine.
     pub labels: BTreeMap<String, String>,
     /// Other MCP servers whose tools steps may call, by name.
@@ -150,6 +155,15 @@ impl Config {
             address: SocketAddr::new(host, port),
             pattern_dir: reader.path("pattern_dir").unwrap_or_else(|| data_dir.join("plugins")),
             cache_dir: reader.path("cache_dir").unwrap_or_else(|| data_dir.join("plugin-cache")),
+            trust: Trust {
+                mode: reader.parsed("plugin_trust", trust_mode).unwrap_or_default(),
+                lock: Some(
+                    reader
+                        .path("plugins_lock")
+                        .unwrap_or_else(|| data_dir.join("plugin-trust/plugins.lock")),
+                ),
+            },
+            compiler: Compiler::InProcess,
             labels: labels(&mut reader),
             tool_servers: reader.tool_servers(),
             components_file: reader
@@ -180,6 +194,8 @@ impl Config {
         let mut options = EngineOptions::new(self.data_dir.clone(), root);
         options.plugins.directory = Some(self.pattern_dir.clone());
         options.plugins.cache_directory = Some(self.cache_dir.clone());
+        options.plugins.trust = self.trust.clone();
+        options.plugins.compiler = self.compiler.clone();
         options.labels.clone_from(&self.labels);
         options.tool_servers.clone_from(&self.tool_servers);
         options.roots.clone_from(&self.roots);
@@ -291,6 +307,14 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err("expected text or json".to_owned()),
+    }
+}
+
+fn trust_mode(text: &str) -> Result<TrustMode, String> {
+    match text {
+        "open" => Ok(TrustMode::Open),
+        "pinned" => Ok(TrustMode::Pinned),
+        _ => Err("expected open (every file of the plugins directory may serve) or pinned (only digests in plugins.lock)".to_owned()),
     }
 }
 

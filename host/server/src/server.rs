@@ -106,6 +106,11 @@ impl Core {
     pub async fn open(config: &Config, unfinished: Unfinished) -> Result<Self, ServeError> {
         let mut options = config.engine();
         options.resume = unfinished == Unfinished::GoesOn;
+        if unfinished == Unfinished::GoesOn {
+            // Whoever stays greets at once, and follows what becomes of the plugins.
+            options.plugins.loading = caelum_plugin_host::Loading::Behind;
+            options.plugins.reload = caelum_plugin_host::Reload::Live;
+        }
         options.bundled = caelum_plugin_bundle::bundled()
             .iter()
             .map(|plugin| caelum_plugin_host::BundledPlugin {

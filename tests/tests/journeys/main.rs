@@ -8,6 +8,7 @@ mod gates;
 mod guide;
 mod keys;
 mod patterns;
+mod plugins;
 mod protocol;
 mod restart;
 mod tasks;

@@ -27,6 +27,13 @@ pub(super) struct GlobalFlags {
     /// Where compiled plugins are kept [env: CAELUM_WORKFLOW_CACHE_DIR] [default: plugin-cache in the data directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
     cache_dir: Option<String>,
+    /// Which plugin files may serve: open or pinned [env: CAELUM_WORKFLOW_PLUGIN_TRUST] [default: open]
+    #[arg(long, global = true, value_name = "MODE", help_heading = "Settings")]
+    plugin_trust: Option<String>,
+    /// What the operator has said of plugins [env: CAELUM_WORKFLOW_PLUGINS_LOCK] [default:
+    /// plugin-trust/plugins.lock in the data directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    plugins_lock: Option<String>,
     /// A directory beneath which components and commands must lie; may be repeated [env: CAELUM_WORKFLOW_ROOTS]
     /// [default: the current directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
@@ -106,6 +113,8 @@ impl GlobalFlags {
             ("data_dir", &self.data_dir),
             ("pattern_dir", &self.pattern_dir),
             ("cache_dir", &self.cache_dir),
+            ("plugin_trust", &self.plugin_trust),
+            ("plugins_lock", &self.plugins_lock),
             ("components_file", &self.components_file),
             ("log", &self.log),
             ("log_format", &self.log_format),

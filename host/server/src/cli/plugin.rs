@@ -7,12 +7,17 @@ mod case;
 mod check;
 mod evidence;
 mod exercise;
+mod inspect;
+mod list;
 mod new;
 mod pack;
+mod pin;
+mod quarantine;
 mod recording;
 mod run;
 mod subject;
 mod test;
+mod which;
 
 use clap::{Args, Subcommand};
 
@@ -43,6 +48,16 @@ enum PluginCommand {
     Test(test::Test),
     /// Measure a plugin: loading, calls per second, percentiles, memory.
     Bench(bench::Bench),
+    /// Show what a plugin file is, without running anything of it.
+    Inspect(inspect::Inspect),
+    /// List what serves here, what is kept out and why, and what is pinned.
+    List(list::List),
+    /// Allow plugins where only pinned ones may serve (plugin_trust = "pinned").
+    Pin(pin::Pin),
+    /// Take pins back.
+    Unpin(pin::Unpin),
+    /// Keep a plugin from serving, or let it go.
+    Quarantine(quarantine::Quarantine),
 }
 
 impl Plugin {
@@ -59,6 +74,11 @@ impl Plugin {
             PluginCommand::Run(run) => Box::pin(run.run(config, output)).await,
             PluginCommand::Test(test) => Box::pin(test.run(config, output)).await,
             PluginCommand::Bench(bench) => Box::pin(bench.run(config, output)).await,
+            PluginCommand::Inspect(inspect) => inspect.run(config, output).await,
+            PluginCommand::List(list) => Box::pin(list.run(config, output)).await,
+            PluginCommand::Pin(pin) => Box::pin(pin.run(config, output)).await,
+            PluginCommand::Unpin(unpin) => Box::pin(unpin.run(config, output)).await,
+            PluginCommand::Quarantine(put_away) => Box::pin(put_away.run(config, output)).await,
         }
     }
 }

@@ -83,6 +83,9 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const DAY_S: u64 = 24 * 3600;
 
+/// The most that an operator may allow a plugin.
+const PLUGIN: caelum_plugin_host::Limits = caelum_plugin_host::Limits::CEILING;
+
 const fn limit(
     key: &'static str,
     (min, max): (u64, u64),
@@ -249,6 +252,176 @@ pub(super) const LIMITS: &[Limit] = &[
         (MIB, 320 * MIB),
         "Bytes of a component that one call of a plugin may read.",
         Place::Engine(|options| Slot::Large(&mut options.plugins.limits.target_bytes_max)),
+    ),
+    limit(
+        "plugin_instantiate_ms",
+        (1, PLUGIN.instantiate_deadline.as_millis() as u64),
+        "Milliseconds that making an instance of a plugin may take.",
+        Place::Engine(|options| {
+            Slot::Milliseconds(&mut options.plugins.limits.instantiate_deadline)
+        }),
+    ),
+    limit(
+        "plugin_describe_ms",
+        (1, PLUGIN.describe_deadline.as_millis() as u64),
+        "Milliseconds that a plugin may take to say who it is.",
+        Place::Engine(|options| Slot::Milliseconds(&mut options.plugins.limits.describe_deadline)),
+    ),
+    limit(
+        "plugin_table_elements_max",
+        (1, PLUGIN.table_elements_max),
+        "Elements of all tables of one call of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.table_elements_max)),
+    ),
+    limit(
+        "plugin_instances_max",
+        (1, PLUGIN.instances_max),
+        "Core instances in one plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.instances_max)),
+    ),
+    limit(
+        "plugin_memories_max",
+        (1, PLUGIN.memories_max),
+        "Memories in one plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.memories_max)),
+    ),
+    limit(
+        "plugin_tables_max",
+        (1, PLUGIN.tables_max),
+        "Tables in one plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.tables_max)),
+    ),
+    limit(
+        "plugin_result_max_bytes",
+        (1, PLUGIN.result_bytes_max),
+        "Bytes that one answer of a plugin may hold.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.result_bytes_max)),
+    ),
+    limit(
+        "plugin_findings_max",
+        (1, PLUGIN.findings_max),
+        "Findings, reasons or rules in one answer of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.findings_max)),
+    ),
+    limit(
+        "plugin_target_calls_max",
+        (1, PLUGIN.target_calls_max),
+        "Reads of a component in one call of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.target_calls_max)),
+    ),
+    limit(
+        "plugin_target_entries_max",
+        (1, PLUGIN.target_entries_max),
+        "Directory entries that one call of a plugin may look at.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.target_entries_max)),
+    ),
+    limit(
+        "plugin_read_max_bytes",
+        (1, PLUGIN.target_read_bytes_max),
+        "Bytes that one read of a plugin gives.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.target_read_bytes_max)),
+    ),
+    limit(
+        "plugin_log_lines_max",
+        (1, PLUGIN.log_lines_max),
+        "Log lines that are kept of one call of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.log_lines_max)),
+    ),
+    limit(
+        "plugin_log_max_bytes",
+        (1, PLUGIN.log_bytes_max),
+        "Bytes of log lines that are kept of one call of a plugin.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.log_bytes_max)),
+    ),
+    limit(
+        "plugin_output_max_bytes",
+        (1, PLUGIN.output_bytes_max),
+        "Bytes that are kept of what one call of a plugin prints.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.output_bytes_max)),
+    ),
+    limit(
+        "plugin_handles_max",
+        (1, PLUGIN.handles_max),
+        "Handles that one call of a plugin may hold.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.handles_max)),
+    ),
+    limit(
+        "plugin_random_max_bytes",
+        (1, PLUGIN.random_bytes_max),
+        "Random bytes that a plugin may ask for at once.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.random_bytes_max)),
+    ),
+    limit(
+        "plugin_file_max_bytes",
+        (1, PLUGIN.component_bytes_max),
+        "Size of a plugin's file.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.component_bytes_max)),
+    ),
+    limit(
+        "plugin_calls_per_plugin_max",
+        (1, PLUGIN.calls_per_plugin_max),
+        "Calls of one plugin at the same time.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.calls_per_plugin_max)),
+    ),
+    limit(
+        "plugin_calls_waiting_max",
+        (1, PLUGIN.calls_waiting_max),
+        "Calls of plugins that may wait for their turn.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.calls_waiting_max)),
+    ),
+    limit(
+        "plugin_wait_s",
+        (1, PLUGIN.wait_deadline.as_secs()),
+        "Seconds that a call of a plugin may wait for its turn.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.wait_deadline)),
+    ),
+    limit(
+        "plugin_load_wait_s",
+        (1, PLUGIN.load_deadline.as_secs()),
+        "Seconds that a call may wait for a plugin that is still being loaded.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.load_deadline)),
+    ),
+    limit(
+        "plugin_compile_memory_max_bytes",
+        (1, PLUGIN.compile_memory_bytes_max),
+        "Bytes of memory that compiling one plugin may take.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.compile_memory_bytes_max)),
+    ),
+    limit(
+        "plugin_compile_cpu_s",
+        (1, PLUGIN.compile_cpu.as_secs()),
+        "Seconds of processor time that compiling one plugin may take.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.compile_cpu)),
+    ),
+    limit(
+        "plugin_compile_s",
+        (1, PLUGIN.compile_deadline.as_secs()),
+        "Seconds that compiling one plugin may take.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.compile_deadline)),
+    ),
+    limit(
+        "plugin_strikes_max",
+        (1, PLUGIN.strikes_max),
+        "Failures (out of time, out of memory, traps) after which a plugin is kept out for a while.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.strikes_max)),
+    ),
+    limit(
+        "plugin_strike_window_s",
+        (1, PLUGIN.strike_window.as_secs()),
+        "Seconds for which a failure of a plugin counts.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.strike_window)),
+    ),
+    limit(
+        "plugin_quarantine_first_s",
+        (1, PLUGIN.quarantine_first.as_secs()),
+        "Seconds that a plugin is kept out at first; each further failure doubles them.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.quarantine_first)),
+    ),
+    limit(
+        "plugin_quarantine_longest_s",
+        (1, PLUGIN.quarantine_longest.as_secs()),
+        "Seconds that a plugin is kept out at most.",
+        Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.quarantine_longest)),
     ),
     limit(
         "plan_edits_max",

@@ -81,6 +81,20 @@ pub const SETTINGS: &[Setting] = &[
         "Where compiled plugins are kept; several servers of one user may share it.",
     ),
     setting(
+        "plugin_trust",
+        "CAELUM_WORKFLOW_PLUGIN_TRUST",
+        Kind::Text,
+        "\"open\"",
+        "Which plugin files may serve: open (all of the directory that were not put away) or pinned (only digests that are pinned in plugins_lock). Bundled plugins always may, unless they are put away.",
+    ),
+    setting(
+        "plugins_lock",
+        "CAELUM_WORKFLOW_PLUGINS_LOCK",
+        Kind::Path,
+        "\"<data_dir>/plugin-trust/plugins.lock\"",
+        "What the operator has said of plugins: pins, and what is put away. Written by `caelum-workflow plugin pin` and `plugin quarantine`; need not exist.",
+    ),
+    setting(
         "labels",
         "CAELUM_WORKFLOW_LABELS",
         Kind::Texts,

@@ -5,6 +5,7 @@ mod changes;
 mod golden;
 mod journeys;
 mod large;
+mod plugins;
 mod waiting;
 
 use std::collections::BTreeMap;

@@ -29,12 +29,18 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
             Annotations::READS,
             move |_, arguments| {
                 let tools = listing.clone();
-                async move { list::list(&tools, arguments) }
+                async move {
+                    tools.engine.plugins_loaded().await;
+                    list::list(&tools, arguments)
+                }
             },
         ),
         tool("list_validators", "List validators", Annotations::READS, move |_, arguments| {
             let tools = validators.clone();
-            async move { list::list_validators(&tools, arguments) }
+            async move {
+                tools.engine.plugins_loaded().await;
+                list::list_validators(&tools, arguments)
+            }
         }),
         tool(
             "validate_pattern_application",
