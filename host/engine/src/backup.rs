@@ -175,6 +175,8 @@ fn unwritable(path: &Path, source: &io::Error) -> EngineError {
         });
     } else if source.kind() == io::ErrorKind::StorageFull {
         mistake = mistake.hint("free space there, or give another place");
+    } else {
+        mistake = mistake.hint("give a place that the server's user can write");
     }
     mistake.into()
 }

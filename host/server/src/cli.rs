@@ -15,6 +15,7 @@ mod pattern;
 mod plugin;
 mod run;
 mod steer;
+mod transfer;
 mod tree;
 
 use std::ffi::OsString;
@@ -82,6 +83,10 @@ enum Command {
     Archive(lists::Archive),
     /// Export a workflow with its executions.
     Export(inspect::Export),
+    /// Import a workflow with its history, from an export, a document or an archive.
+    Import(transfer::Import),
+    /// Copy everything that is kept, while a server goes on with it.
+    Backup(transfer::Backup),
     /// Make, build, test and check plugins.
     Plugin(plugin::Plugin),
     /// Set MCP clients up to use this server.
@@ -249,6 +254,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Command::Machines(machines) => machines.run(&config, &mut output).await,
         Command::Archive(archive) => archive.run(&config, &mut output).await,
         Command::Export(export) => export.run(&config, &mut output).await,
+        Command::Import(import) => import.run(&config, &mut output).await,
+        Command::Backup(backup) => backup.run(&config, &mut output).await,
         Command::Plugin(plugin) => plugin.run(&config, &mut output).await,
         Command::Install(install) => install.run(&config, &mut output),
         Command::Config(_) => inspect::config(&config, &mut output),

@@ -79,6 +79,8 @@ pub struct Config {
     pub trust: Trust,
     /// Who compiles plugins: this process, unless the program has said that it can be started for that.
     pub compiler: Compiler,
+    /// Where executions are archived before retention takes them away.
+    pub archive_dir: Option<PathBuf>,
     /// Labels of this machine.
     pub labels: BTreeMap<String, String>,
     /// Other MCP servers whose tools steps may call, by name.
@@ -164,6 +166,7 @@ impl Config {
                 ),
             },
             compiler: Compiler::InProcess,
+            archive_dir: reader.path("archive_dir"),
             labels: labels(&mut reader),
             tool_servers: reader.tool_servers(),
             components_file: reader
@@ -196,6 +199,7 @@ impl Config {
         options.plugins.cache_directory = Some(self.cache_dir.clone());
         options.plugins.trust = self.trust.clone();
         options.plugins.compiler = self.compiler.clone();
+        options.retention.archive.clone_from(&self.archive_dir);
         options.labels.clone_from(&self.labels);
         options.tool_servers.clone_from(&self.tool_servers);
         options.roots.clone_from(&self.roots);
@@ -259,8 +263,8 @@ fn labels(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
     labels
 }
 
-/// What is logged when nobody says otherwise: what an operator cares about.
-const DEFAULT_LOG: &str = "info";
+/// What is logged when nobody says otherwise: what an operator cares about, without the library's word on every session.
+const DEFAULT_LOG: &str = "info,rmcp=warn";
 
 /// Returns where the data directory is by the desktop's own rule (XDG base directories).
 fn default_data_dir(sources: &Sources) -> Option<PathBuf> {

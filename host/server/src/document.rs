@@ -3,6 +3,7 @@
 //! templates and the validators are the core's; here is only what a document may look like.
 
 mod action;
+pub(crate) mod history;
 mod map;
 mod probe;
 mod review;
@@ -13,6 +14,7 @@ mod text;
 use std::fmt;
 use std::sync::LazyLock;
 
+use caelum_core::clock::Timestamp;
 use caelum_core::id::WorkflowId;
 use caelum_core::workflow::{DefinitionStatus, Step, WorkflowDefinition};
 use schemars::JsonSchema;
@@ -102,7 +104,11 @@ pub struct WorkflowDocument {
     /// When this revision was made, in an export; the server sets it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
-    /// The executions that an export carries along; they are history and not read back.
+    /// Earlier revisions that executions of an export ran under, each in the form of this document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Map<String, Value>>,
+    /// The executions that an export carries along, newest first, each with its `events`; `import` takes them in as
+    /// history, and nothing else reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub executions: Vec<Map<String, Value>>,
 }
@@ -181,7 +187,24 @@ impl Faults {
 ///
 /// [`DocumentError`], with every fault of the document at once.
 pub fn read(text: &str) -> Result<WorkflowDocument, DocumentError> {
-    let mut value = text::parse(text)?;
+    read_value(text::parse(text)?)
+}
+
+/// Reads a workflow from a text that may be larger than a document, because of the history that it carries along.
+///
+/// # Errors
+///
+/// [`DocumentError`], with every fault of the document at once.
+pub(crate) fn read_large(text: &str, bytes_max: usize) -> Result<WorkflowDocument, DocumentError> {
+    read_value(text::parse_within(text, bytes_max)?)
+}
+
+/// Reads a workflow from a value that was JSON or YAML.
+///
+/// # Errors
+///
+/// [`DocumentError::Invalid`], with every fault of the document at once.
+pub(crate) fn read_value(mut value: Value) -> Result<WorkflowDocument, DocumentError> {
     let checker = &*CHECKER;
     schema::drop_absent(checker.schema(), &mut value);
     let problems = checker.problems(&value);
@@ -239,8 +262,55 @@ impl WorkflowDocument {
             revision: Some(definition.revision),
             created_at: Some(definition.created_at.to_string()),
             updated_at: Some(definition.updated_at.to_string()),
+            revisions: Vec::new(),
             executions: Vec::new(),
         }
+    }
+
+    /// Returns the definition that the document says, with the revision and the times of an export where it has them;
+    /// otherwise it is the first revision, made now.
+    ///
+    /// # Errors
+    ///
+    /// Every malformed name, time and field that does not fit its kind, each with a JSON pointer.
+    pub fn to_definition(
+        &self,
+        now: Timestamp,
+        by: &str,
+    ) -> Result<WorkflowDefinition, Vec<String>> {
+        let mut faults = Faults::default();
+        let steps = checked_steps(&self.workflow_id, &self.steps).unwrap_or_else(|problems| {
+            faults.0.extend(problems);
+            Vec::new()
+        });
+        let mut time = |field: &str, text: Option<&String>| match filled(text) {
+            None => now,
+            Some(text) => text.parse().unwrap_or_else(|error| {
+                faults.add(format_args!("/{field}"), error);
+                now
+            }),
+        };
+        let created_at = time("created_at", self.created_at.as_ref());
+        let updated_at = time("updated_at", self.updated_at.as_ref());
+        if self.revision == Some(0) {
+            faults.add("/revision", "found 0, revisions are counted from 1");
+        }
+        let text = |text: Option<&String>| filled(text).unwrap_or_default().to_owned();
+        let Ok(workflow_id) = self.workflow_id.parse() else { return Err(faults.0) };
+        faults.done(WorkflowDefinition {
+            name: filled(self.name.as_ref()).unwrap_or(&self.workflow_id).to_owned(),
+            workflow_id,
+            revision: self.revision.unwrap_or(1).max(1),
+            description: text(self.description.as_ref()),
+            pattern: text(self.pattern.as_ref()),
+            steps,
+            created_at,
+            updated_at,
+            created_by: filled(self.created_by.as_ref()).unwrap_or(by).to_owned(),
+            status: self.status.map_or(DefinitionStatus::Active, Into::into),
+            parameters_schema: self.parameters_schema.clone().map(Value::Object),
+            metadata: self.metadata.clone(),
+        })
     }
 
     /// Returns the document as indented JSON, with a line feed at its end.
@@ -265,6 +335,7 @@ impl WorkflowDocument {
         self.revision = None;
         self.created_at = None;
         self.updated_at = None;
+        self.revisions = Vec::new();
         self.executions = Vec::new();
         if self.status == Some(StatusWord::Archived) {
             // What was archived elsewhere is nobody's to run here before somebody says so.

@@ -6,6 +6,7 @@ mod dashboard;
 pub mod events;
 pub mod health;
 mod mcp;
+pub mod metrics;
 pub mod origin;
 mod websocket;
 

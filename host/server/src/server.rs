@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::events;
+use crate::http::{events, metrics};
 use crate::http::health::{Health, HealthCheck, HealthStatus};
 use crate::listen::{self, Front, ListenError, Listener};
 use crate::local_socket::{self, LocalSocket, Presence};
@@ -183,8 +183,10 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
                 core.tools.gauges.set(listener.gauges()).ok();
                 let health = health_check(core.tools.clone());
                 let events = events::route(core.engine.clone(), shutdown.clone());
-                let front =
-                    Front::new(Arc::clone(&core.toolset), health).mount(events, [events::PATH]);
+                let metrics = metrics::route(core.engine.clone());
+                let front = Front::new(Arc::clone(&core.toolset), health)
+                    .mount(metrics, [metrics::PATH])
+                    .mount(events, [events::PATH]);
                 announce(&config, address);
                 listener.serve(front, shutdown.clone()).await;
             }

@@ -28,7 +28,7 @@ const GUIDE: [&str; 14] = [
 ];
 
 /// What is offered beyond it.
-const BEYOND: [&str; 11] = [
+const BEYOND: [&str; 13] = [
     "complete_step",
     "review_step",
     "control_execution",
@@ -40,6 +40,8 @@ const BEYOND: [&str; 11] = [
     "list_pattern_applications",
     "list_machines",
     "cancel_task",
+    "import_workflow",
+    "create_backup",
 ];
 
 /// The tools that change nothing.

@@ -83,6 +83,11 @@ impl World {
             ("get_system_health", json!({})),
             ("get_workflow_metrics", json!({"time_range": "15m"})),
             ("export_workflow_data", json!({"workflow_id": "base", "format": "json"})),
+            (
+                "import_workflow",
+                json!({"data": "workflow_id: imported\nsteps: []\n", "if_exists": "new_revision"}),
+            ),
+            ("create_backup", json!({"path": home.path()})),
         ]);
         Self { home, server, client, right }
     }

@@ -38,9 +38,8 @@ impl Exit {
             return Self::NotFound;
         }
         match code {
-            "internal" | "plugin_failed" | "deadline" | "busy" | "stopping" | "panic" => {
-                Self::Internal
-            }
+            "internal" | "store_full" | "store_read_only" | "plugin_failed" | "deadline"
+            | "busy" | "stopping" | "panic" => Self::Internal,
             "not_applicable" | "conflict" | "plugin_gone" => Self::Failed,
             _ => Self::Usage,
         }

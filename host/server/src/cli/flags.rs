@@ -34,6 +34,9 @@ pub(super) struct GlobalFlags {
     /// plugin-trust/plugins.lock in the data directory]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     plugins_lock: Option<String>,
+    /// Where executions are archived before retention takes them away [env: CAELUM_WORKFLOW_ARCHIVE_DIR] [default: nowhere]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
+    archive_dir: Option<String>,
     /// A directory beneath which components and commands must lie; may be repeated [env: CAELUM_WORKFLOW_ROOTS]
     /// [default: the current directory]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
@@ -44,7 +47,7 @@ pub(super) struct GlobalFlags {
     /// A label of this machine; may be repeated [env: CAELUM_WORKFLOW_LABELS]
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Settings")]
     label: Vec<String>,
-    /// What is logged, such as debug or info,caelum_engine=debug [env: CAELUM_WORKFLOW_LOG] [default: info]
+    /// What is logged, such as debug or info,caelum_engine=debug [env: CAELUM_WORKFLOW_LOG] [default: info,rmcp=warn]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Settings")]
     log: Option<String>,
     /// How log lines are written: text or json [env: CAELUM_WORKFLOW_LOG_FORMAT] [default: text]
@@ -113,6 +116,7 @@ impl GlobalFlags {
             ("data_dir", &self.data_dir),
             ("pattern_dir", &self.pattern_dir),
             ("cache_dir", &self.cache_dir),
+            ("archive_dir", &self.archive_dir),
             ("plugin_trust", &self.plugin_trust),
             ("plugins_lock", &self.plugins_lock),
             ("components_file", &self.components_file),

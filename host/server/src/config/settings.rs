@@ -109,6 +109,13 @@ pub const SETTINGS: &[Setting] = &[
         "Directories beneath which components and the directories of commands must lie; relative paths begin at the first.",
     ),
     setting(
+        "archive_dir",
+        "CAELUM_WORKFLOW_ARCHIVE_DIR",
+        Kind::Path,
+        "\"\"",
+        "Where executions are archived before retention takes them away (JSON lines, zstd), for `import`; without it they go for good.",
+    ),
+    setting(
         "components_file",
         "CAELUM_WORKFLOW_COMPONENTS_FILE",
         Kind::Path,
@@ -175,7 +182,7 @@ pub const SETTINGS: &[Setting] = &[
         "log",
         "CAELUM_WORKFLOW_LOG",
         Kind::Text,
-        "\"info\"",
+        "\"info,rmcp=warn\"",
         "What is logged to standard error: a level, or a filter such as info,caelum_engine=debug.",
     ),
     setting(

@@ -42,6 +42,11 @@ pub(super) fn parse(text: &str) -> Result<Value, DocumentError> {
     if text.len() > DOCUMENT_BYTES_MAX {
         return Err(DocumentError::TooLarge { bytes: text.len() });
     }
+    parse_within(text, DOCUMENT_BYTES_MAX)
+}
+
+/// Parses a text whose size the caller has checked, and which holds about so many bytes.
+pub(super) fn parse_within(text: &str, bytes_max: usize) -> Result<Value, DocumentError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with(['{', '[']) {
         return serde_json::from_str(text).map_err(|error| DocumentError::Syntax {
@@ -49,22 +54,23 @@ pub(super) fn parse(text: &str) -> Result<Value, DocumentError> {
             message: error.to_string(),
         });
     }
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| DocumentError::Syntax {
-        format: Format::Yaml,
-        message: error.without_snippet().to_string(),
+    serde_saphyr::from_str_with_options(text, options(bytes_max)).map_err(|error| {
+        DocumentError::Syntax { format: Format::Yaml, message: error.without_snippet().to_string() }
     })
 }
 
-fn options() -> Options {
+fn options(bytes_max: usize) -> Options {
+    // Of what is larger than a document, everything may be in proportion.
+    let times = bytes_max.div_ceil(DOCUMENT_BYTES_MAX).max(1);
     let mut budget = Budget::default();
     budget.max_depth = DEPTH_MAX;
     budget.flow_nesting_limit = DEPTH_MAX;
     budget.max_documents = 1;
-    budget.max_nodes = NODES_MAX;
-    budget.max_events = 2 * NODES_MAX;
+    budget.max_nodes = times * NODES_MAX;
+    budget.max_events = 2 * times * NODES_MAX;
     budget.max_aliases = 1_000;
     budget.max_anchors = 1_000;
-    budget.max_total_scalar_bytes = 2 * DOCUMENT_BYTES_MAX;
+    budget.max_total_scalar_bytes = 2 * times * DOCUMENT_BYTES_MAX;
     let mut options = Options::default();
     options.budget = Some(budget);
     options.alias_limits.max_total_replayed_events = REPLAYED_MAX;

@@ -2,9 +2,11 @@
 //! No rule lives here.
 
 pub(crate) mod answer;
+pub mod backup;
 pub mod execution;
 pub mod export;
 mod failure;
+pub mod import;
 pub mod monitoring;
 mod paging;
 pub mod pattern;
@@ -72,6 +74,8 @@ impl Tools {
         tools.extend(task::tools(self));
         tools.extend(monitoring::tools(self));
         tools.extend(export::tools(self));
+        tools.extend(import::tools(self));
+        tools.extend(backup::tools(self));
         tools
     }
 }

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use crate::World;
 
 /// The guide's tools, and ours.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "aggregate_task_results",
     "apply_pattern",
     "archive_workflow",
     "cancel_task",
     "complete_step",
     "control_execution",
+    "create_backup",
     "create_workflow",
     "distribute_task",
     "execute_workflow",
@@ -27,6 +28,7 @@ const NAMES: [&str; 25] = [
     "get_workflow",
     "get_workflow_metrics",
     "get_workflow_status",
+    "import_workflow",
     "list_executions",
     "list_machines",
     "list_pattern_applications",

@@ -3,6 +3,9 @@
 mod lines;
 mod pages;
 
+use std::collections::BTreeMap;
+
+use caelum_core::workflow::WorkflowDefinition;
 use caelum_engine::report::Export;
 use caelum_engine::request::Snapshot;
 use schemars::JsonSchema;
@@ -162,6 +165,7 @@ fn document(
     now: caelum_core::clock::Timestamp,
 ) -> Result<WorkflowDocument, ToolError> {
     let mut document = WorkflowDocument::of(&export.definition);
+    document.revisions = earlier_revisions(export)?;
     for (execution, events) in &export.executions {
         let snapshot = Snapshot { execution: std::sync::Arc::clone(execution), at: now };
         let mut whole = match serde_json::to_value(super::status::whole(&snapshot)) {
@@ -175,6 +179,25 @@ fn document(
         document.executions.push(whole);
     }
     Ok(document)
+}
+
+/// Returns the documents of the earlier revisions that executions ran under, newest first: without them the events mean
+/// nothing elsewhere.
+fn earlier_revisions(export: &Export) -> Result<Vec<Map<String, Value>>, ToolError> {
+    let earlier: BTreeMap<u32, &WorkflowDefinition> = export
+        .executions
+        .iter()
+        .map(|(execution, _)| (execution.definition().revision, &**execution.definition()))
+        .filter(|(revision, _)| *revision != export.definition.revision)
+        .collect();
+    let written = earlier.into_values().rev().map(|definition| {
+        match serde_json::to_value(WorkflowDocument::of(definition)) {
+            Ok(Value::Object(document)) => Ok(document),
+            Ok(_) => Ok(Map::new()),
+            Err(error) => Err(ToolError::internal("write a revision", error)),
+        }
+    });
+    written.collect()
 }
 
 /// Cuts a part that fits a client out of a text, from `offset` on.

@@ -2,14 +2,20 @@
 
 use caelum_core::plugin::PluginFailure;
 use caelum_engine::{EngineError, Mistake};
+use caelum_store::StoreError;
 
 use super::super::error::ToolError;
+use crate::config::chain;
 
 /// Turns an engine's error into the caller's.
 pub(super) fn refuse(error: EngineError) -> ToolError {
     match error {
         EngineError::Mistake(mistake) => mistaken(mistake),
         EngineError::Plugin { plugin, failure } => plugin_failed(&plugin, failure),
+        EngineError::Store(StoreError::Full { .. }) => for_the_operator("store_full", &error),
+        EngineError::Store(StoreError::ReadOnly { .. }) => {
+            for_the_operator("store_read_only", &error)
+        }
         EngineError::Store(source) => ToolError::internal("use its store", source),
         EngineError::Internal { context, source } => {
             let doing =
@@ -19,6 +25,16 @@ pub(super) fn refuse(error: EngineError) -> ToolError {
         EngineError::Stopping => ToolError::new("stopping", "the server is stopping")
             .hint("call again when it is back; nothing was done"),
         other => ToolError::internal("do what was asked", other),
+    }
+}
+
+/// Tells what only whoever runs the server can mend: with the path, and with what to do.
+fn for_the_operator(code: &'static str, error: &EngineError) -> ToolError {
+    tracing::warn!(error = %chain(error), "the store cannot be written");
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    match text.split_once("; hint: ") {
+        Some((message, hint)) => ToolError::new(code, message).hint(hint),
+        None => ToolError::new(code, text),
     }
 }
 

@@ -6,9 +6,9 @@ mod metrics;
 use super::super::tool::{Annotations, Tool, tool};
 use super::Tools;
 
-pub use health::{HealthView, PluginsView, QueuesView, StoreView};
+pub use health::{HealthView, IntegrationRow, PluginsView, QueuesView, StoreView};
 pub use metrics::{
-    DurationRow, ExecutionCounts, GateCount, MetricsView, PatternOutcome, ReasonRow,
+    ComplianceRow, DurationRow, ExecutionCounts, GateCount, MetricsView, PatternOutcome, ReasonRow,
 };
 
 /// How many rows of one kind an answer shows.

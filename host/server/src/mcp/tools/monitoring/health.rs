@@ -15,7 +15,7 @@ use super::super::task::MachineRow;
 use super::ROWS_MAX;
 
 /// Says how the server is: `healthy`, `degraded` or `unhealthy` with the reasons; its store, plugins (with refused
-/// ones), machines and queues. Call it first when something is odd, and to learn the names of machines.
+/// ones), machines, queues and what it works with outside. Call it first when something is odd, and to learn the names of machines.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetSystemHealth {}
@@ -25,8 +25,12 @@ pub(super) struct GetSystemHealth {}
 pub struct StoreView {
     /// Size of the database file, in bytes.
     pub database_bytes: u64,
+    /// Bytes in that file that hold nothing and are used again first.
+    pub free_bytes: u64,
     /// Size of the write-ahead log, in bytes.
     pub wal_bytes: u64,
+    /// Version of the schema.
+    pub schema_version: i64,
     /// Workflows that are kept.
     pub workflows: u64,
     /// Executions and task groups that are kept, by status.
@@ -55,12 +59,27 @@ pub struct QueuesView {
     pub open_executions: usize,
     /// How many may be open.
     pub open_executions_max: usize,
+    /// Executions with something under way now.
+    pub executions_at_once: usize,
     /// Executions with something under way at once, at most.
     pub executions_at_once_max: usize,
     /// Tasks that run on all machines.
     pub running_tasks: usize,
     /// Tasks that wait for a free place.
     pub waiting_tasks: usize,
+}
+
+/// Something outside that the server works with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IntegrationRow {
+    /// What it is called.
+    pub name: String,
+    /// `tool_server`, `port_registry`, `components`, `plugins_directory` or `archive`.
+    pub kind: String,
+    /// `configured` (whether it answers shows when it is used), `available` or `missing`.
+    pub status: String,
+    /// Where it is, or how much of it there is.
+    pub detail: String,
 }
 
 /// How the server is.
@@ -90,6 +109,8 @@ pub struct HealthView {
     pub connections: Option<usize>,
     /// Executions that stand still because of a defect, and why.
     pub stuck: BTreeMap<String, String>,
+    /// What the server works with outside.
+    pub integrations: Vec<IntegrationRow>,
 }
 
 impl Answer for HealthView {
@@ -151,7 +172,9 @@ impl HealthView {
                 }
                 StoreView {
                     database_bytes: stats.database_bytes,
+                    free_bytes: stats.free_bytes,
                     wal_bytes: stats.wal_bytes,
+                    schema_version: stats.schema_version,
                     workflows: stats.workflows,
                     executions,
                     applications: stats.applications,
@@ -174,6 +197,7 @@ impl HealthView {
             queues: QueuesView {
                 open_executions: health.open_executions,
                 open_executions_max: health.open_executions_max,
+                executions_at_once: health.concurrent_executions,
                 executions_at_once_max: health.concurrent_executions_max,
                 running_tasks: machines.iter().map(|machine| machine.running).sum(),
                 waiting_tasks: machines.iter().map(|machine| machine.waiting).sum(),
@@ -185,6 +209,17 @@ impl HealthView {
                 .iter()
                 .take(ROWS_MAX)
                 .map(|(id, why)| (id.clone(), why.clone()))
+                .collect(),
+            integrations: health
+                .integrations
+                .iter()
+                .take(ROWS_MAX)
+                .map(|one| IntegrationRow {
+                    name: one.name.clone(),
+                    kind: one.kind.to_owned(),
+                    status: one.status.as_str().to_owned(),
+                    detail: one.detail.clone(),
+                })
                 .collect(),
         }
     }

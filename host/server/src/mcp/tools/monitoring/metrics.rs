@@ -18,7 +18,7 @@ use crate::document::filled;
 const TIME_RANGE: &str = "24h";
 
 /// Measures what happened in a span of time: how many executions ended how, how long workflows, steps and machines took
-/// (percentiles), which gates refused and why, what was repeated, what became of patterns.
+/// (percentiles), which gates refused and why, what was repeated, what became of patterns and how compliance went.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetWorkflowMetrics {
@@ -118,6 +118,21 @@ pub struct PatternOutcome {
     pub outcomes: BTreeMap<String, u64>,
 }
 
+/// How many components complied with one pattern at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ComplianceRow {
+    /// The moment.
+    pub at: String,
+    /// The pattern.
+    pub pattern: String,
+    /// Components whose last use of the pattern in the span until then left nothing to do.
+    pub compliant: u64,
+    /// Components that it was used on in the span until then.
+    pub components: u64,
+    /// The first divided by the second, 0 to 1.
+    pub rate: f64,
+}
+
 /// What happened in a span of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsView {
@@ -144,6 +159,8 @@ pub struct MetricsView {
     pub losses: Vec<ReasonRow>,
     /// What became of patterns.
     pub patterns: Vec<PatternOutcome>,
+    /// How many components complied with each pattern over the span, oldest first.
+    pub compliance: Vec<ComplianceRow>,
     /// Whether there was so much that only the newest counts.
     pub truncated: bool,
 }
@@ -192,6 +209,13 @@ impl Answer for MetricsView {
                 .map(|(outcome, count)| format!("{count} {outcome}"))
                 .collect();
             text.push_str(&format!("\npattern {}: {}", pattern.pattern, outcomes.join(", ")));
+            let last = self.compliance.iter().rfind(|row| row.pattern == pattern.pattern);
+            if let Some(last) = last {
+                text.push_str(&format!(
+                    "; {} of {} components comply",
+                    last.compliant, last.components
+                ));
+            }
         }
         text
     }
@@ -252,6 +276,19 @@ pub(super) async fn metrics(
             .into_iter()
             .take(ROWS_MAX)
             .map(|(pattern, outcomes)| PatternOutcome { pattern, outcomes })
+            .collect(),
+        compliance: metrics
+            .compliance
+            .iter()
+            .filter(|row| wanted.is_none_or(|name| row.pattern == name))
+            .take(ROWS_MAX)
+            .map(|row| ComplianceRow {
+                at: row.at.to_string(),
+                pattern: row.pattern.clone(),
+                compliant: row.compliant,
+                components: row.components,
+                rate: row.compliant as f64 / row.components.max(1) as f64,
+            })
             .collect(),
         truncated: metrics.truncated,
     })

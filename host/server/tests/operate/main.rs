@@ -1,0 +1,7 @@
+//! What operators do with the real program: measure, import and export, back up, restore, and run out of disk.
+
+mod backup;
+mod full_disk;
+mod harness;
+mod metrics;
+mod transfer;
