@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use caelum_core::clock::Timestamp;
-use caelum_core::evidence::{Review, ReviewDecision, Verdict, VerdictKind, WorkReport};
+use caelum_core::evidence::{Reason, Review, ReviewDecision, Verdict, VerdictKind, WorkReport};
 use caelum_core::id::{Digest, MachineId};
 use caelum_core::plugin::{HostReason, Phase, PinnedPlugin, PluginKind};
 use caelum_core::task::{
@@ -171,12 +171,31 @@ impl Run {
     }
 
     fn judge(&mut self, step: &str, kind: VerdictKind, host_reason: Option<HostReason>) {
+        self.judge_with(step, kind, host_reason, &[]);
+    }
+
+    fn judge_with(
+        &mut self,
+        step: &str,
+        kind: VerdictKind,
+        host_reason: Option<HostReason>,
+        reasons: &[&str],
+    ) {
         let index = self.execution.step_index(step).expect("the step exists");
         let gate = self.execution.gate_of(index).expect("the step is judged");
         let verdict = Verdict {
             kind,
             summary: "as told".into(),
             host_reason,
+            reasons: reasons
+                .iter()
+                .map(|message| Reason {
+                    code: "told".into(),
+                    message: (*message).to_owned(),
+                    path: None,
+                    line: None,
+                })
+                .collect(),
             ..Verdict::broken_down(String::new(), None)
         };
         let record = GateRecord {
@@ -276,6 +295,24 @@ fn a_gate_before_the_action_keeps_it_from_running() {
     assert_eq!(failure.code, "gate_failed");
     assert_eq!(failure.message, "enforcement `before`: as told");
     assert!(!run.kinds().contains(&"target_started"), "{:?}", run.kinds());
+}
+
+#[test]
+fn a_failure_of_a_gate_says_its_summary_once() {
+    for (reasons, message) in [
+        (&["as told"][..], "validation `after`: as told"),
+        (&["as told ", "two tests failed"], "validation `after`: as told (two tests failed)"),
+        (&["", "a", "b", "c", "d"], "validation `after`: as told (a; b; c)"),
+    ] {
+        let mut step = command("a", &[]);
+        step.validation = Some("after".parse().expect("legal"));
+        let mut run = Run::new(vec![step]);
+        run.succeed("a");
+
+        run.judge_with("a", VerdictKind::Fail, None, reasons);
+
+        assert_eq!(run.execution.step(0).failure.clone().expect("failed").message, message);
+    }
 }
 
 #[test]

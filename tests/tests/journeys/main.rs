@@ -7,6 +7,7 @@ mod corpus;
 mod gates;
 mod guide;
 mod keys;
+mod maps;
 mod patterns;
 mod plugins;
 mod protocol;

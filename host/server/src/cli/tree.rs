@@ -9,6 +9,9 @@ use crate::mcp::tools::status::{ExecutionView, GateView, MachineView, StepView};
 /// How many machines of one step are drawn while there are more.
 const MACHINES_SHOWN: usize = 8;
 
+/// How much of an item is drawn, in characters.
+const ITEM_SHOWN_MAX: usize = 60;
+
 /// Draws the whole tree.
 pub(super) fn lines(view: &ExecutionView) -> Vec<String> {
     let mut lines = vec![format!(
@@ -61,11 +64,15 @@ fn details(step: &StepView) -> Vec<String> {
         }
     }
     // One machine is not worth a line unless something is to be said about it.
-    if step.machines.len() > 1 {
+    if let Some(counts) = item_counts(step) {
+        lines.push(paint(FAINT, counts));
+    }
+    if step.machines.len() > 1 && !all_items_well(step) {
         lines.extend(step.machines.iter().take(MACHINES_SHOWN).map(machine_line));
         let more = step.machines.len().saturating_sub(MACHINES_SHOWN) + step.machines_omitted;
         if more > 0 {
-            lines.push(paint(FAINT, format!("and {more} more machines")));
+            let what = if goes_over_items(step) { "items" } else { "machines" };
+            lines.push(paint(FAINT, format!("and {more} more {what}")));
         }
     }
     if let Some(failure) = &step.failure
@@ -93,14 +100,37 @@ fn gate_line(gate: &GateView) -> String {
     )
 }
 
+fn goes_over_items(step: &StepView) -> bool {
+    step.machines.first().is_some_and(|machine| machine.item.is_some())
+}
+
+/// Whether there is nothing to say about items but how many there were.
+fn all_items_well(step: &StepView) -> bool {
+    goes_over_items(step) && step.machine_counts.keys().all(|status| status == "completed")
+}
+
+/// Says how many items of a list stand where.
+fn item_counts(step: &StepView) -> Option<String> {
+    if !goes_over_items(step) || step.machine_counts.is_empty() {
+        return None;
+    }
+    let total: usize = step.machine_counts.values().sum();
+    let counts: Vec<String> =
+        step.machine_counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    Some(format!("{total} items: {}", counts.join(", ")))
+}
+
 fn machine_line(machine: &MachineView) -> String {
     let code = machine.exit_code.map_or_else(String::new, |code| format!(", exit code {code}"));
-    format!(
-        "{} {}{}",
-        paint(FAINT, "on"),
-        machine.machine,
-        paint(FAINT, format!(" {}{code}", machine.status))
-    )
+    let status = paint(FAINT, format!(" {}{code}", machine.status));
+    match machine.item {
+        Some(index) => {
+            let value = machine.item_value.iter().flat_map(|text| text.chars());
+            let value: String = value.take(ITEM_SHOWN_MAX).collect();
+            format!("{} {index} {}{status}", paint(FAINT, "item"), paint(FAINT, value))
+        }
+        None => format!("{} {}{status}", paint(FAINT, "on"), machine.machine),
+    }
 }
 
 fn mark(step: &StepView) -> String {

@@ -11,6 +11,9 @@ use super::super::answer::NextCall;
 use super::build::reason_view;
 use super::{ReviewNeeds, WaitingView};
 
+/// How many pieces of work with an unknown outcome are named.
+const UNKNOWN_NAMED_MAX: usize = 20;
+
 /// Says what a step waits for, and the call that lets it go on.
 pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView> {
     let state = execution.step(index);
@@ -67,11 +70,12 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
             }
         }
         WaitingFor::Decision => {
-            let machines: Vec<&str> = state
+            let machines: Vec<String> = state
                 .targets
                 .iter()
                 .filter(|target| target.phase == TargetPhase::Unknown)
-                .map(|target| target.machine.as_str())
+                .take(UNKNOWN_NAMED_MAX)
+                .map(|target| target.name())
                 .collect();
             WaitingView {
                 step_id: step_id.to_owned(),
