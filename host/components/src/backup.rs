@@ -76,7 +76,8 @@ mod tests {
             Components::open(&[place.path().to_owned()], None, &data).expect("it opens");
         let journal = data.join("journal");
         fs::create_dir(journal.join("blobs/ap_1")).expect("made");
-        for file in ["ap_1.json", "blobs/ap_1/ab", "open/ap_2.json", "reverted/ap_0.json", "x.tmp"] {
+        for file in ["ap_1.json", "blobs/ap_1/ab", "open/ap_2.json", "reverted/ap_0.json", "x.tmp"]
+        {
             fs::write(journal.join(file), file).expect("written");
         }
 

@@ -14,8 +14,8 @@
 //! | [`import`], [`backup`], [`retention`] | history from elsewhere, copies, and what is kept |
 //!
 //! Behind them: `supervisor` (one task owns each running execution), `drive` (its loop), `perform` (runs an effect),
-//! `children` (runs another workflow as a step) and `gates` (collects evidence and has it judged). The engine knows nothing
-//! of MCP, HTTP or the command line.
+//! `children` (runs another workflow as a step), `estimates` (how long steps usually take) and `gates` (collects evidence
+//! and has it judged). The engine knows nothing of MCP, HTTP or the command line.
 
 pub mod backup;
 mod children;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod full_disk;
+mod guide;
 mod harness;
 mod metrics;
 mod transfer;
