@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use caelum_sdk::sha256_hex;
 
@@ -74,6 +75,26 @@ fn every_item_of_the_contract_says_since_when() {
             }
         }
     }
+}
+
+#[test]
+fn the_package_holds_the_contract_and_what_it_refers_to() {
+    let listed = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--allow-dirty", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo starts");
+
+    let listed_files = String::from_utf8_lossy(&listed.stdout);
+    let complaint = String::from_utf8_lossy(&listed.stderr);
+    let has = |name: &str| listed_files.lines().any(|line| line == name);
+    let wit = fs::read_dir(repository().join("wit")).expect("the contract");
+    for entry in wit {
+        let name = format!("wit/{}", entry.expect("an entry").file_name().to_string_lossy());
+        assert!(has(&name), "{name} is not in the package:\n{listed_files}{complaint}");
+    }
+    assert!(has("src/lib.rs") && has("README.md") && has("LICENSE-MIT"), "{listed_files}");
+    assert!(!listed_files.contains("templates/"), "templates belong to the program");
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Case {
         })
     }
 
-    /// Returns whether the whole tree is of one piece, played back or not, and what was missing from a recording.
+    /// Returns what was asked for and is not in the recording that the tree is played back from.
     pub(super) fn missing(&self) -> Vec<String> {
         self.replay.as_ref().map(|replay| replay.missing()).unwrap_or_default()
     }
