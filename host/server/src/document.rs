@@ -199,24 +199,29 @@ pub(crate) fn read_large(text: &str, bytes_max: usize) -> Result<WorkflowDocumen
     read_value(text::parse_within(text, bytes_max)?)
 }
 
-/// Reads a workflow from a value that was JSON or YAML.
+fn read_value(value: Value) -> Result<WorkflowDocument, DocumentError> {
+    let document = shaped(value)?;
+    match checked_steps(&document.workflow_id, &document.steps) {
+        Ok(_) => Ok(document),
+        Err(problems) => Err(DocumentError::Invalid { problems }),
+    }
+}
+
+/// Reads a workflow from a value that was JSON or YAML, as far as its shape goes; what its fields hold is looked at by
+/// whoever makes a definition of it.
 ///
 /// # Errors
 ///
-/// [`DocumentError::Invalid`], with every fault of the document at once.
-pub(crate) fn read_value(mut value: Value) -> Result<WorkflowDocument, DocumentError> {
+/// [`DocumentError::Invalid`], with every fault of the shape at once.
+pub(crate) fn shaped(mut value: Value) -> Result<WorkflowDocument, DocumentError> {
     let checker = &*CHECKER;
     schema::drop_absent(checker.schema(), &mut value);
     let problems = checker.problems(&value);
     if !problems.is_empty() {
         return Err(DocumentError::Invalid { problems });
     }
-    let document: WorkflowDocument = serde_json::from_value(value)
-        .map_err(|error| DocumentError::Invalid { problems: vec![format!("/: {error}")] })?;
-    match checked_steps(&document.workflow_id, &document.steps) {
-        Ok(_) => Ok(document),
-        Err(problems) => Err(DocumentError::Invalid { problems }),
-    }
+    serde_json::from_value(value)
+        .map_err(|error| DocumentError::Invalid { problems: vec![format!("/: {error}")] })
 }
 
 static CHECKER: LazyLock<Arguments> = LazyLock::new(|| {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{DocumentError, Faults, WorkflowDocument, read_value, text};
+use super::{DocumentError, Faults, WorkflowDocument, shaped, text};
 
 /// What is handed in to be imported, taken apart.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ fn is_lines(text: &str) -> bool {
 }
 
 fn document(value: Value, now: Timestamp, by: &str) -> Result<Parcel, DocumentError> {
-    let document = read_value(value)?;
+    let document = shaped(value)?;
     let mut faults = Faults::default();
     let definition =
         document.to_definition(now, by).map_err(|problems| faults.0.extend(problems)).ok();
@@ -94,7 +94,7 @@ fn earlier(
 ) -> HashMap<u32, Arc<WorkflowDefinition>> {
     let mut revisions = HashMap::new();
     for (index, revision) in document.revisions.iter().enumerate() {
-        let read = match read_value(Value::Object(revision.clone())) {
+        let read = match shaped(Value::Object(revision.clone())) {
             Ok(earlier) => earlier.to_definition(now, by),
             Err(DocumentError::Invalid { problems }) => Err(problems),
             Err(other) => Err(vec![format!("/: {other}")]),
