@@ -1,7 +1,7 @@
 # Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
 # missing.
 
-.PHONY: demo test clients dashboard torture lint bench setup
+.PHONY: demo test clients conformance dashboard torture lint bench setup
 
 # Build host and plugins, and run a real workflow on a real component with real gates to its end.
 demo: setup
@@ -16,6 +16,11 @@ test: setup
 clients: setup
 	@cargo build --quiet --package caelum-workflow
 	@tests/clients/run.sh target/debug/caelum-workflow
+
+# The official conformance suite against the real server, both revisions of the protocol and the tasks extension.
+conformance: setup
+	@cargo build --quiet --package caelum-workflow --features conformance --bin caelum-workflow-conformance
+	@tests/conformance/run.sh target/debug/caelum-workflow-conformance
 
 # Builds the dashboard's page anew and uses it in a real browser. `PICTURES=docs/pictures` makes the pictures of the docs.
 dashboard: setup

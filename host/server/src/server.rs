@@ -137,8 +137,9 @@ impl Core {
             other => ServeError::Engine(other),
         })?;
         let tools = Tools::new(engine.clone());
-        let toolset =
-            Toolset::new(tools.all(), INSTRUCTIONS, config.calls())?.read_only(config.read_only);
+        let toolset = Toolset::new(tools.all(), INSTRUCTIONS, config.calls())?
+            .read_only(config.read_only)
+            .over(engine.clone());
         Ok(Self { engine, tools, toolset: Arc::new(toolset) })
     }
 

@@ -51,8 +51,11 @@ impl Endpoint {
             .with_json_response(true)
             .with_max_request_body_bytes(limits.request_body_max_bytes)
             .with_cancellation_token(cut);
-        let service =
-            StreamableHttpService::new(move || Ok(handler.clone()), Arc::clone(&sessions), config);
+        let service = StreamableHttpService::new(
+            move || Ok(handler.for_session()),
+            Arc::clone(&sessions),
+            config,
+        );
         Self {
             service,
             sessions,

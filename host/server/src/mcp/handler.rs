@@ -4,46 +4,41 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
-    CompleteResult, ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData,
-    Implementation, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool as WireTool,
-    ToolAnnotations,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, ContentBlock, CreateTaskResult, CustomRequest, CustomResult, ErrorData,
+    GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult,
+    InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, PromptsCapability, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ResourcesCapability, ServerCapabilities, ServerConfig,
+    SubscribeRequestParams, SubscriptionFilter, Tool as WireTool, ToolsCapability,
+    UnsubscribeRequestParams, UpdateTaskParams,
 };
-use rmcp::service::{NotificationContext, RequestContext};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
-use super::error::ToolError;
-use super::progress::{Progress, Update};
-use super::tool::{Client, Reply, Tool};
+use super::inquiry::Inquiry;
+use super::reviews::{self, Asked, Reviews};
+use super::subscriptions::{self, WATCHED_MAX, Watched};
+use super::tool::{Client, Reply};
 use super::toolset::{CallContext, Session, Toolset};
+use super::wire::{
+    Answers, failure, implementation, is_newer_era, misplaced, progress, success, unknown_method,
+    wire_tool,
+};
+use super::{completions, prompts, resources, tasks};
 use crate::trust::{Caller, Scope};
 
 /// The name this server gives of itself.
 pub const SERVER_NAME: &str = "caelum-workflow-orchestration";
 
-/// How long a client may keep the tool list, in milliseconds: the list changes only with the binary, and five minutes
-/// bound how long a client shows an old one after an upgrade.
+/// How long a client may keep the lists of tools and templates, in milliseconds: they change only with the binary, and
+/// five minutes bound how long a client shows an old one after an upgrade.
 const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 
 /// The key under which a result of the 2026-07-28 protocol names the server.
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
-
-/// The methods this server answers in both eras, to tell a malformed request from an unknown one.
-const METHODS: &[&str] = &["server/discover", "tools/list", "tools/call"];
-
-/// The methods that only the older era knows. The lists of prompts and resources are empty; its clients ask for them
-/// whether they are declared or not, and show their users an error when they are not answered.
-const OLDER_METHODS: &[&str] = &[
-    "initialize",
-    "ping",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "completion/complete",
-];
 
 /// Everything that does not change between two calls, built once.
 #[derive(Debug)]
@@ -52,6 +47,9 @@ struct Shared {
     catalogue: Vec<(Scope, WireTool)>,
     info: ServerConfig,
     server_info: Value,
+    reviews: Reviews,
+    #[cfg(feature = "conformance")]
+    fixtures: super::fixtures::Fixtures,
 }
 
 /// Where the handler learns who calls.
@@ -63,31 +61,49 @@ enum Link {
     Request,
 }
 
-/// The protocol handler of one connection or one HTTP request; cloning costs two reference counts.
+/// The protocol handler of one connection, one HTTP session or one HTTP request; cloning costs three reference counts.
 #[derive(Debug, Clone)]
 pub struct Handler {
     shared: Arc<Shared>,
     link: Link,
+    watched: Arc<Watched>,
 }
 
 impl Handler {
     /// Builds the handler that HTTP requests share; each must carry its [`Caller`] and [`Session`] as extensions, and
     /// one that does not is refused.
     pub fn new(toolset: Arc<Toolset>) -> Self {
-        let catalogue =
+        let mut catalogue: Vec<(Scope, WireTool)> =
             toolset.tools(Scope::Admin).map(|tool| (tool.scope, wire_tool(tool))).collect();
-        let mut server = Implementation::new(SERVER_NAME, env!("CARGO_PKG_VERSION"));
-        server.title = Some("Caelum workflow orchestration".to_owned());
-        server.description =
-            Some("Keeps, runs and watches workflows whose quality gates are real.".to_owned());
+        let server = implementation();
         let server_info = serde_json::to_value(&server).unwrap_or_default();
-        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        let mut capabilities = capabilities(&toolset);
+        #[cfg(feature = "conformance")]
+        let fixtures = {
+            let fixtures = super::fixtures::Fixtures::new(toolset.notices().clone());
+            super::fixtures::Fixtures::declare(&mut capabilities);
+            catalogue.extend(fixtures.tools().into_iter().map(|tool| (Scope::Read, tool)));
+            fixtures
+        };
+        // Clients cache by the order of the list.
+        catalogue.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+        capabilities.tools.get_or_insert_default();
+        let mut info = ServerConfig::new(capabilities);
         info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
         info.server_info = server;
         info.instructions = Some(toolset.instructions().to_owned()).filter(|text| !text.is_empty());
         Self {
-            shared: Arc::new(Shared { toolset, catalogue, info, server_info }),
+            shared: Arc::new(Shared {
+                toolset,
+                catalogue,
+                info,
+                server_info,
+                reviews: Reviews::default(),
+                #[cfg(feature = "conformance")]
+                fixtures,
+            }),
             link: Link::Request,
+            watched: Arc::default(),
         }
     }
 
@@ -95,7 +111,13 @@ impl Handler {
     #[must_use]
     pub fn for_connection(&self, caller: Caller) -> Self {
         let session = self.shared.toolset.session();
-        Self { shared: Arc::clone(&self.shared), link: Link::Connection(caller, session) }
+        Self { link: Link::Connection(caller, session), ..self.for_session() }
+    }
+
+    /// Returns the handler of one HTTP session, or of one request that has none: what it watches is its own.
+    #[must_use]
+    pub fn for_session(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), link: self.link.clone(), watched: Arc::default() }
     }
 
     /// Returns the tool set behind the handler.
@@ -119,14 +141,114 @@ impl Handler {
         }
     }
 
-    fn meta(&self, version: Option<&ProtocolVersion>) -> Option<MetaObject> {
-        if !version.is_some_and(is_stateless) {
+    fn call_context(&self, context: &RequestContext<RoleServer>) -> Result<CallContext, ErrorData> {
+        let (caller, session) = self.caller(context)?;
+        let version = context.protocol_version();
+        Ok(CallContext {
+            session,
+            cancel: context.ct.clone(),
+            progress: progress(context),
+            caller,
+            client: context
+                .client_info()
+                .map(|client| Client { name: client.name, version: client.version }),
+            protocol_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
+        })
+    }
+
+    fn inquiry(&self, context: &RequestContext<RoleServer>) -> Result<Inquiry, ErrorData> {
+        Ok(Inquiry::new(Arc::clone(&self.shared.toolset), self.call_context(context)?))
+    }
+
+    fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
+        if !is_newer_era(context) {
             return None;
         }
         let mut meta = JsonObject::new();
         meta.insert(SERVER_INFO_KEY.to_owned(), self.shared.server_info.clone());
         Some(MetaObject(meta))
     }
+
+    /// Lets a method of what only an engine makes possible through. Without one it is not declared, and only clients of
+    /// the older era, which ask all the same and show their users an error when nobody answers, get an empty answer.
+    fn has_engine(
+        &self,
+        context: &RequestContext<RoleServer>,
+        method: &str,
+    ) -> Result<bool, ErrorData> {
+        let has_engine = self.shared.toolset.has_engine();
+        if !has_engine && is_newer_era(context) {
+            return Err(self.unknown_method(method, context));
+        }
+        Ok(has_engine)
+    }
+
+    fn answers(&self, context: &RequestContext<RoleServer>) -> Answers {
+        Answers { newer_era: is_newer_era(context), has_engine: self.shared.toolset.has_engine() }
+    }
+
+    fn unknown_method(&self, method: &str, context: &RequestContext<RoleServer>) -> ErrorData {
+        unknown_method(method, self.answers(context))
+    }
+
+    /// Lets a method of the newer era through; one of the older era never heard of tasks that it could follow.
+    fn newer_era(
+        &self,
+        context: &RequestContext<RoleServer>,
+        method: &str,
+    ) -> Result<(), ErrorData> {
+        if is_newer_era(context) {
+            return Ok(());
+        }
+        Err(self.unknown_method(method, context))
+    }
+
+    /// Says whether a resource can be watched: its address is one.
+    fn is_watchable(&self, uri: &str) -> Result<(), ErrorData> {
+        #[cfg(feature = "conformance")]
+        if self.shared.fixtures.has_resource(uri) {
+            return Ok(());
+        }
+        match uri.parse::<resources::Address>() {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(resources::not_found(uri, &reason)),
+        }
+    }
+
+    async fn call(
+        &self,
+        request: &CallToolRequestParams,
+        inquiry: &Inquiry,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Result<Reply, CallToolResponse>, ErrorData> {
+        let arguments = request.arguments.clone().unwrap_or_default();
+        let call = self.call_context(context)?;
+        let outcome = inquiry.toolset().call(&request.name, arguments, call).await;
+        let outcome = outcome.map_err(|unknown| {
+            ErrorData::invalid_params(unknown.to_string(), Some(json!({ "tool": unknown.name })))
+        })?;
+        Ok(outcome.map_err(|error| {
+            let mut result = failure(&error);
+            result.meta = self.meta(context);
+            result.into()
+        }))
+    }
+}
+
+/// Returns what the server can do.
+fn capabilities(toolset: &Toolset) -> ServerCapabilities {
+    let mut capabilities = ServerCapabilities::default();
+    capabilities.tools = Some(ToolsCapability::default());
+    if toolset.has_engine() {
+        let mut resources = ResourcesCapability::default();
+        resources.subscribe = Some(true);
+        resources.list_changed = Some(true);
+        capabilities.resources = Some(resources);
+        capabilities.prompts = Some(PromptsCapability::default());
+        capabilities.completions = Some(JsonObject::new());
+        capabilities.extensions = ServerCapabilities::builder().enable_tasks().build().extensions;
+    }
+    capabilities
 }
 
 impl ServerHandler for Handler {
@@ -140,6 +262,18 @@ impl ServerHandler for Handler {
             .iter()
             .find(|(_, tool)| tool.name == name)
             .map(|(_, tool)| tool.clone())
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        let mut result = self.negotiate_initialize(&request)?;
+        // Extensions came with the newer era; a client of the older one that follows tasks means other ones.
+        result.capabilities.extensions = None;
+        Ok(result)
     }
 
     async fn list_tools(
@@ -158,7 +292,7 @@ impl ServerHandler for Handler {
         result.ttl_ms = Some(LIST_TTL_MS);
         // What is listed depends on the caller's scope.
         result.cache_scope = Some(CacheScope::Private);
-        result.meta = self.meta(context.protocol_version().as_ref());
+        result.meta = self.meta(&context);
         Ok(result)
     }
 
@@ -167,34 +301,49 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (caller, session) = self.caller(&context)?;
-        let version = context.protocol_version();
-        let call = CallContext {
-            session,
-            cancel: context.ct.clone(),
-            progress: progress(&context),
-            caller,
-            client: context
-                .client_info()
-                .map(|client| Client { name: client.name, version: client.version }),
-            protocol_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
+        #[cfg(feature = "conformance")]
+        if let Some(called) = self.shared.fixtures.call(&request, &context).await {
+            return called;
+        }
+        let inquiry = self.inquiry(&context)?;
+        let asks = reviews::can_ask(&context) && reviews::asks(&request, &inquiry);
+        let mut notes = Vec::new();
+        if asks {
+            notes.extend(self.shared.reviews.answered(&inquiry, &request).await?);
+        }
+        let mut reply = match self.call(&request, &inquiry, &context).await? {
+            Ok(reply) => reply,
+            Err(failed) => return Ok(failed),
         };
-        let outcome = self
-            .shared
-            .toolset
-            .call(&request.name, request.arguments.unwrap_or_default(), call)
-            .await
-            .map_err(|unknown| {
-                ErrorData::invalid_params(
-                    unknown.to_string(),
-                    Some(json!({ "tool": unknown.name })),
-                )
-            })?;
-        let mut result = match outcome {
-            Ok(reply) => success(reply, version.as_ref()),
-            Err(error) => failure(&error),
-        };
-        result.meta = self.meta(version.as_ref());
+        let rounds = if asks { self.shared.reviews.rounds_max() } else { 0 };
+        for _ in 0..rounds {
+            match self.shared.reviews.ask(&inquiry, &request, &reply, &context).await {
+                Asked::Nothing => break,
+                Asked::Needed(needed) => {
+                    return Ok((*needed).with_meta(self.meta(&context).unwrap_or_default()).into());
+                }
+                Asked::Answered(problem) => {
+                    notes.extend(problem);
+                    reply = match self.call(&request, &inquiry, &context).await? {
+                        Ok(reply) => reply,
+                        Err(failed) => return Ok(failed),
+                    };
+                }
+            }
+        }
+        if tasks::knows_tasks(&context)
+            && self.shared.toolset.has_engine()
+            && let Some(task) =
+                tasks::begun(&inquiry, &request.name, &reply, reviews::can_ask(&context)).await
+        {
+            let created = CreateTaskResult::new(task);
+            return Ok(created.with_meta(self.meta(&context).unwrap_or_default()).into());
+        }
+        let mut result = success(reply, context.protocol_version().as_ref());
+        for note in notes {
+            result.content.push(ContentBlock::text(format!("the review was not taken: {note}")));
+        }
+        result.meta = self.meta(&context);
         Ok(result.into())
     }
 
@@ -204,17 +353,7 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let method: String = request.method.chars().take(100).collect();
-        let stateless = context.protocol_version().as_ref().is_some_and(is_stateless);
-        let known = METHODS.contains(&method.as_str())
-            || (!stateless && OLDER_METHODS.contains(&method.as_str()));
-        if known {
-            return Err(ErrorData::invalid_params(
-                malformed(&method, request.params.as_ref()),
-                None,
-            ));
-        }
-        Err(unknown_method(&method, stateless))
+        Err(misplaced(&request.method, request.params.as_ref(), self.answers(&context)))
     }
 
     async fn list_prompts(
@@ -222,15 +361,51 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        older_era(&context, "prompts/list").map(|()| ListPromptsResult::default())
+        if !self.has_engine(&context, "prompts/list")? {
+            return Ok(ListPromptsResult::default());
+        }
+        let mut result = prompts::list();
+        #[cfg(feature = "conformance")]
+        result.prompts.extend(self.shared.fixtures.prompts());
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        #[cfg(feature = "conformance")]
+        if let Some(rendered) = self.shared.fixtures.prompt(&request) {
+            return rendered;
+        }
+        if !self.shared.toolset.has_engine() {
+            return Err(self.unknown_method("prompts/get", &context));
+        }
+        let inquiry = self.inquiry(&context)?;
+        let arguments = request.arguments.unwrap_or_default();
+        let mut result = prompts::get(&inquiry, &request.name, &arguments).await?;
+        result.meta = self.meta(&context);
+        Ok(result.into())
     }
 
     async fn list_resources(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        older_era(&context, "resources/list").map(|()| ListResourcesResult::default())
+        if !self.has_engine(&context, "resources/list")? {
+            return Ok(ListResourcesResult::default());
+        }
+        let cursor = request.and_then(|request| request.cursor);
+        let mut result = resources::list(&self.inquiry(&context)?, cursor.as_deref()).await?;
+        #[cfg(feature = "conformance")]
+        if cursor.is_none() {
+            result.resources.extend(self.shared.fixtures.resources());
+        }
+        result.meta = self.meta(&context);
+        Ok(result)
     }
 
     async fn list_resource_templates(
@@ -238,111 +413,160 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        older_era(&context, "resources/templates/list")
-            .map(|()| ListResourceTemplatesResult::default())
+        if !self.has_engine(&context, "resources/templates/list")? {
+            return Ok(ListResourceTemplatesResult::default());
+        }
+        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates());
+        #[cfg(feature = "conformance")]
+        result.resource_templates.extend(self.shared.fixtures.templates());
+        result.ttl_ms = Some(LIST_TTL_MS);
+        result.cache_scope = Some(CacheScope::Public);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        #[cfg(feature = "conformance")]
+        if let Some(read) = self.shared.fixtures.read(&request.uri) {
+            return read.map(Into::into);
+        }
+        if !self.shared.toolset.has_engine() {
+            return Err(self.unknown_method("resources/read", &context));
+        }
+        let mut result = resources::read(&self.inquiry(&context)?, &request.uri).await?;
+        result.meta = self.meta(&context);
+        Ok(result.into())
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !self.shared.toolset.has_engine() {
+            return Err(self.unknown_method("resources/subscribe", &context));
+        }
+        self.is_watchable(&request.uri)?;
+        self.watched.add(request.uri)?;
+        self.watched.tell(context.peer.clone(), self.shared.toolset.sources());
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.watched.remove(&request.uri);
+        Ok(())
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        if !self.shared.toolset.has_engine() {
+            return None;
+        }
+        let mut accepted = requested.clone();
+        accepted.resource_subscriptions = requested.resource_subscriptions.as_ref().map(|uris| {
+            let watchable = uris.iter().filter(|uri| self.is_watchable(uri).is_ok());
+            watchable.take(WATCHED_MAX).cloned().collect()
+        });
+        Some(accepted)
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let toolset = &self.shared.toolset;
+        subscriptions::listen(context, toolset.sources(), toolset.closing().clone()).await;
+        Ok(())
     }
 
     async fn complete(
         &self,
-        _request: CompleteRequestParams,
+        request: CompleteRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        older_era(&context, "completion/complete").map(|()| CompleteResult::default())
+        if !self.has_engine(&context, "completion/complete")? {
+            return Ok(CompleteResult::default());
+        }
+        let mut result = completions::complete(&self.inquiry(&context)?, &request).await?;
+        result.meta = self.meta(&context);
+        Ok(result)
     }
 
-    async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.newer_era(&context, "tasks/get")?;
+        #[cfg(feature = "conformance")]
+        if let Ok(task) = self.shared.fixtures.jobs().get_task(&request.task_id) {
+            return Ok(GetTaskResult::new(task));
+        }
+        let inquiry = self.inquiry(&context)?;
+        let declined = self.shared.reviews.declined();
+        let asks = reviews::can_ask(&context);
+        let task = tasks::get(&inquiry, &request.task_id, asks, declined).await?;
+        let mut result = GetTaskResult::new(task);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.newer_era(&context, "tasks/update")?;
+        #[cfg(feature = "conformance")]
+        if self.shared.fixtures.jobs().get_task(&request.task_id).is_ok() {
+            return self
+                .shared
+                .fixtures
+                .jobs()
+                .update_task(&request.task_id, request.input_responses);
+        }
+        let inquiry = self.inquiry(&context)?;
+        let declined = self.shared.reviews.declined();
+        tasks::update(&inquiry, &request.task_id, &request.input_responses, declined).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.newer_era(&context, "tasks/cancel")?;
+        #[cfg(feature = "conformance")]
+        if self.shared.fixtures.jobs().get_task(&request.task_id).is_ok() {
+            return self.shared.fixtures.jobs().cancel_task(&request.task_id);
+        }
+        tasks::cancel(&self.inquiry(&context)?, &request.task_id).await
+    }
+
+    #[cfg(feature = "conformance")]
+    #[expect(deprecated, reason = "the suite still tests what the protocol has deprecated")]
+    async fn set_level(
+        &self,
+        _request: rmcp::model::SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if is_newer_era(&context) {
+            return Err(self.unknown_method("logging/setLevel", &context));
+        }
+        Ok(())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         tracing::debug!("client initialized");
-    }
-}
-
-/// Lets a method through that is not declared and that only clients of the older era ask for all the same.
-fn older_era(context: &RequestContext<RoleServer>, method: &str) -> Result<(), ErrorData> {
-    if context.protocol_version().as_ref().is_some_and(is_stateless) {
-        return Err(unknown_method(method, true));
-    }
-    Ok(())
-}
-
-fn unknown_method(method: &str, stateless: bool) -> ErrorData {
-    let older = if stateless { &[] } else { OLDER_METHODS };
-    let known: Vec<&str> = METHODS.iter().chain(older).copied().collect();
-    let message = format!("unknown method `{method}`; this server answers {}", known.join(", "));
-    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
-}
-
-fn is_stateless(version: &ProtocolVersion) -> bool {
-    version.as_str() >= ProtocolVersion::V_2026_07_28.as_str()
-}
-
-fn wire_tool(tool: &Tool) -> WireTool {
-    let object = |schema: &Value| Arc::new(schema.as_object().cloned().unwrap_or_default());
-    let annotations = ToolAnnotations::with_title(tool.title)
-        .read_only(tool.annotations.read_only)
-        .destructive(tool.annotations.destructive)
-        .idempotent(tool.annotations.idempotent)
-        .open_world(tool.annotations.open_world);
-    WireTool::new(tool.name, tool.description.clone(), object(&tool.input_schema))
-        .with_title(tool.title)
-        .with_raw_output_schema(object(&tool.output_schema))
-        .with_annotations(annotations)
-}
-
-fn progress(context: &RequestContext<RoleServer>) -> Progress {
-    let Some(token) = context.meta.get_progress_token() else { return Progress::silent() };
-    let peer = context.peer.clone();
-    Progress::new(move |update: Update| {
-        let peer = peer.clone();
-        let mut param = ProgressNotificationParam::new(token.clone(), update.done);
-        param.total = update.total;
-        param.message = Some(update.message).filter(|message| !message.is_empty());
-        Box::pin(async move {
-            // The client is gone or went on; the call's own token says so too.
-            if let Err(error) = peer.notify_progress(param).await {
-                tracing::debug!(%error, "progress was not delivered");
-            }
-        })
-    })
-}
-
-fn success(reply: Reply, version: Option<&ProtocolVersion>) -> CallToolResult {
-    let structured = Value::Object(reply.structured);
-    let mut content = vec![ContentBlock::text(reply.text)];
-    // Clients of the first two revisions know no structured content: they get it as text, unless the text is it.
-    let knows_structured =
-        version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2025_06_18.as_str());
-    if !knows_structured {
-        let json = structured.to_string();
-        if content.first().and_then(|block| block.as_text()).is_none_or(|text| text.text != json) {
-            content.push(ContentBlock::text(json));
+        if self.shared.toolset.has_engine() {
+            self.watched.tell(context.peer, self.shared.toolset.sources());
         }
     }
-    let mut result = CallToolResult::success(content);
-    result.structured_content = Some(structured);
-    result
-}
-
-fn failure(error: &ToolError) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(error.text())])
-}
-
-fn malformed(method: &str, params: Option<&Value>) -> String {
-    let Some(params) = params else {
-        return format!("`{method}` needs params, and there are none");
-    };
-    let Some(params) = params.as_object() else {
-        return format!("the params of `{method}` must be an object");
-    };
-    if method == "tools/call" {
-        match params.get("name") {
-            None => return "the params of `tools/call` need `name`, a string".to_owned(),
-            Some(name) if !name.is_string() => {
-                return "`params.name` of `tools/call` must be a string".to_owned();
-            }
-            Some(_) => {}
-        }
-        if params.get("arguments").is_some_and(|arguments| !arguments.is_object()) {
-            return "`params.arguments` of `tools/call` must be an object".to_owned();
-        }
-    }
-    format!("the params of `{method}` are malformed: a member is missing or has the wrong type")
 }

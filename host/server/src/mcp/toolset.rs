@@ -1,10 +1,14 @@
 //! The set of tools one server offers, and the one road every call takes: find the tool, check the scope, check the
-//! arguments, take a place, run, bound the answer. It is generic over its tools and knows no transport.
+//! arguments, take a place, run, bound the answer. It is generic over its tools and knows no transport. Where there is an
+//! engine behind the tools, it is named here too, for what is offered beside them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use caelum_core::task::Strategy;
+use caelum_engine::Engine;
+use caelum_engine::request::Patience;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use super::arguments::Arguments;
 use super::error::{ToolError, did_you_mean};
 use super::progress::Progress;
+use super::resources;
 use super::schema::objections;
+use super::subscriptions::{Notices, Sources};
 use super::tool::{Call, Client, Reply, Tool};
 use crate::trust::{Caller, Scope};
 
@@ -83,6 +89,10 @@ pub struct Toolset {
     places: Arc<Semaphore>,
     running: TaskTracker,
     stop: CancellationToken,
+    // What the tools work on; without one there are tools and nothing else.
+    engine: Option<Engine>,
+    notices: Notices,
+    closing: CancellationToken,
 }
 
 /// The share of one session (one connection, or one HTTP session) in the places of the tool set. Cheap to clone.
@@ -92,7 +102,7 @@ pub struct Session {
 }
 
 /// What a transport knows about a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CallContext {
     /// The session the call belongs to.
     pub session: Session,
@@ -151,7 +161,61 @@ impl Toolset {
             limits,
             running: TaskTracker::new(),
             stop: CancellationToken::new(),
+            engine: None,
+            notices: Notices::default(),
+            closing: CancellationToken::new(),
         })
+    }
+
+    /// Names the engine behind the tools: with one the server offers resources, prompts, completions and tasks too, all
+    /// of them over these tools.
+    #[must_use]
+    pub fn over(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Says whether there is an engine behind the tools.
+    pub fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Returns where news about lists and resources are sent.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Listens to everything that changes, from now on.
+    pub(super) fn sources(&self) -> Sources {
+        Sources::new(&self.notices, self.engine.as_ref())
+    }
+
+    /// Returns the token that is cancelled as soon as the server begins to stop.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// Says whether only tools that change nothing are offered.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Returns the word for a task group's strategy, and how many of its machines work at once.
+    pub(super) async fn strategy_of(&self, group: &str, machines: usize) -> (&'static str, usize) {
+        let found = match &self.engine {
+            Some(engine) => engine.task(group, Patience::default()).await.ok(),
+            None => None,
+        };
+        let strategy = found.and_then(|(snapshot, _)| {
+            snapshot.execution.definition().steps.first().map(|step| step.strategy.clone())
+        });
+        let strategy = strategy.unwrap_or_default();
+        let width = match &strategy {
+            Strategy::Parallel { max: Some(max) } => usize::try_from(*max).unwrap_or(1),
+            Strategy::Parallel { max: None } => machines,
+            Strategy::Sequential { .. } => 1,
+        };
+        (strategy.as_str(), width.max(1))
     }
 
     /// Keeps only the tools that change nothing; wins over every scope.
@@ -237,8 +301,14 @@ impl Toolset {
             return Err(self.unknown(name));
         };
         let outcome = self.run(entry, arguments, context).await;
-        if let Err(error) = &outcome {
-            error.log(name);
+        match &outcome {
+            Ok(reply) if !entry.tool.annotations.read_only => {
+                for notice in resources::touched(name, reply) {
+                    self.notices.send(notice);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => error.log(name),
         }
         Ok(outcome)
     }
@@ -248,6 +318,7 @@ impl Toolset {
     pub async fn stop(&self, grace: Duration) -> usize {
         // A call that saw its token needs this long to write its last word.
         const LAST_MOMENT: Duration = Duration::from_millis(500);
+        self.closing.cancel();
         self.places.close();
         self.running.close();
         if tokio::time::timeout(grace, self.running.wait()).await.is_err() {
