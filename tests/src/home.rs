@@ -93,7 +93,7 @@ impl Home {
         Project::new(self.root().join(name))
     }
 
-    /// Drops a test plugin into the plugins directory, which is read when the program starts.
+    /// Drops a test plugin into the plugins directory, where a running server finds it too.
     pub fn install(&self, guest: &str) {
         let directory = self.data().join("plugins");
         fs::create_dir_all(&directory).expect("a folder in a new directory can be made");
