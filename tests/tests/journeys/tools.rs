@@ -313,7 +313,7 @@ async fn an_unknown_tool_is_a_fault_of_the_protocol_that_names_the_nearest() {
         let text = error.expect_err("there is no such tool").to_string();
         assert!(text.contains("-32602"), "{text}");
         assert!(
-            text.contains("unknown tool `create_workflw`; did you mean `create_workflow`?"),
+            text.contains("unknown tool `create_workflw`; did you mean `create_workflow`"),
             "{text}"
         );
     }
