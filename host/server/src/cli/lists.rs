@@ -78,7 +78,7 @@ pub(super) struct Applications {
     drift: Option<Drift>,
     /// How many at most, newest first.
     #[arg(long, value_name = "NUMBER", default_value = "20")]
-    limit: usize,
+    newest: usize,
 }
 
 impl Applications {
@@ -113,10 +113,10 @@ impl Applications {
         });
         let mut rows: Vec<ApplicationRow> = Vec::new();
         let mut cursor = None;
-        while rows.len() < self.limit {
+        while rows.len() < self.newest {
             let question = json!({
                 "pattern_name": self.pattern, "target_component": self.component, "drift": drift,
-                "limit": (self.limit - rows.len()).min(100), "cursor": cursor,
+                "limit": (self.newest - rows.len()).min(100), "cursor": cursor,
             });
             let page: ApplicationList = access.call("list_pattern_applications", question).await?;
             rows.extend(page.applications);
