@@ -1,7 +1,7 @@
 # Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
 # missing.
 
-.PHONY: demo test clients conformance dashboard torture lint bench setup
+.PHONY: demo test clients conformance polyglot dashboard torture lint bench setup
 
 # Build host and plugins, and run a real workflow on a real component with real gates to its end.
 demo: setup
@@ -21,6 +21,12 @@ clients: setup
 conformance: setup
 	@cargo build --quiet --package caelum-workflow --features conformance --bin caelum-workflow-conformance
 	@tests/conformance/run.sh target/debug/caelum-workflow-conformance
+
+# The same plugins in Rust, Python and JavaScript, built by the toolchains from PyPI and npm, held to the same answers.
+polyglot: setup
+	@tests/polyglot/build.sh
+	CAELUM_POLYGLOT=$(CURDIR)/target/polyglot cargo test --quiet --package caelum-polyglot
+	CAELUM_POLYGLOT=$(CURDIR)/target/polyglot cargo test --quiet --package caelum-tests --test journeys polyglot
 
 # Builds the dashboard's page anew and uses it in a real browser. `PICTURES=docs/pictures` makes the pictures of the docs.
 dashboard: setup

@@ -93,7 +93,7 @@ world_of() { # KIND
 build_python() { # NAME SOURCE KIND ID [OPTION...]
     local name=$1 source=$2 kind=$3 id=$4 key log_file=$log/$1.log
     shift 4
-    key=$(digest wit "$source" "$templates/python/caelum.py" "$kit/requirements.txt" "$kit/build.sh")
+    key=$(digest wit "$source" "$templates/python/caelum.py" "$kit/requirements.txt") key="$key $kind $id $*"
     kept "$place/$name.wasm" "$key" && return
     say "building $name"
     lay_out "$name" "$source" "$templates/python/caelum.py"
@@ -108,7 +108,7 @@ build_python() { # NAME SOURCE KIND ID [OPTION...]
 build_javascript() { # NAME SOURCE KIND ID OPTION...
     local name=$1 source=$2 kind=$3 id=$4 key log_file=$log/$1.log
     shift 4
-    key=$(digest wit "$source" "$templates/javascript/caelum.js" "$kit/package-lock.json" "$kit/build.sh")
+    key=$(digest wit "$source" "$templates/javascript/caelum.js" "$kit/package-lock.json") key="$key $kind $id $*"
     kept "$place/$name.wasm" "$key" && return
     say "building $name"
     lay_out "$name" "$source" "$templates/javascript/caelum.js"
@@ -151,7 +151,9 @@ build_with_javascript() {
     done
     build_javascript coverage-floor.quickjs-stubbed "$kit/javascript/coverage-floor/plugin.js" validator \
         coverage-floor "${quickjs[@]}" --backend-qjs-stub-wasi
-    build_javascript broken.quickjs "$kit/javascript/broken/plugin.js" validator broken "${quickjs[@]}"
+    for bug in broken broken-describe; do
+        build_javascript "$bug.quickjs" "$kit/javascript/$bug/plugin.js" validator "$bug" "${quickjs[@]}"
+    done
     for kind in validator pattern; do
         build_javascript "new-$kind.quickjs" "$templates/javascript/$kind/plugin.js" "$kind" "new-$kind" \
             "${quickjs[@]}"

@@ -10,6 +10,7 @@ mod keys;
 mod maps;
 mod patterns;
 mod plugins;
+mod polyglot;
 mod protocol;
 mod restart;
 mod tasks;

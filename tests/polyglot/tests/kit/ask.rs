@@ -71,6 +71,15 @@ async fn load(language: Language, names: &[&str]) -> Plugins {
 
 /// Loads components, which must all be accepted.
 pub(crate) async fn load_files(files: &[PathBuf]) -> Plugins {
+    let plugins = open(files).await;
+    if let Some(refused) = plugins.snapshot().refused.first() {
+        panic!("{refused}");
+    }
+    plugins
+}
+
+/// Loads components.
+pub(crate) async fn open(files: &[PathBuf]) -> Plugins {
     let bundled = files
         .iter()
         .map(|file| BundledPlugin {
@@ -89,11 +98,7 @@ pub(crate) async fn load_files(files: &[PathBuf]) -> Plugins {
     let test = std::env::current_exe().expect("a running test knows its own path");
     let cache = test.parent().expect("a file lies in a folder").join("journeys-plugin-cache");
     let options = Options { limits, cache_directory: Some(cache), ..Options::default() };
-    let plugins = Plugins::open(options, bundled).await.expect("the options are legal");
-    if let Some(refused) = plugins.snapshot().refused.first() {
-        panic!("{refused}");
-    }
-    plugins
+    Plugins::open(options, bundled).await.expect("the options are legal")
 }
 
 /// Shows an answer with what was said on the way, or why there is none.

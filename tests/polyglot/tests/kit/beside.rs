@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use caelum_core::plugin::PluginKind;
-use caelum_plugin_host::{CallControl, LogSource};
+use caelum_plugin_host::{CallControl, LogSource, Stage};
 use caelum_polyglot::{VALIDATOR, beside};
 use serde_json::{Value, json};
 
-use crate::ask::{load_files, told};
+use crate::ask::{load_files, open, told};
 use crate::case::Case;
 use crate::shown;
 
@@ -58,6 +58,23 @@ async fn a_bug_is_a_trap_and_its_place_is_in_the_log() {
             .collect();
         let said = said.join("\n");
         assert!(said.contains("a bug in the plugin") && said.contains(place), "{place}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_cannot_say_who_it_is_is_refused_with_the_reason() {
+    for file in beside(&["broken-describe.quickjs"]) {
+        let plugins = open(&[file]).await;
+
+        let refused = plugins.snapshot().refused.first().cloned().expect("it is refused");
+
+        assert_eq!(refused.stage, Stage::Describe);
+        assert!(
+            refused.reason.contains("missing is not defined")
+                && refused.reason.contains("plugin.js"),
+            "{}",
+            refused.reason
+        );
     }
 }
 
