@@ -4,5 +4,6 @@ mod demo;
 mod harness;
 mod held;
 mod install;
+mod lists;
 mod run;
 mod surface;

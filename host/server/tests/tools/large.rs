@@ -128,3 +128,33 @@ async fn lists_of_long_rows_fit_and_their_pages_hold_everything_once() {
     assert!(pages > 1, "{pages}");
     world.core.close().await;
 }
+
+#[tokio::test]
+async fn of_very_many_items_those_that_failed_are_shown_first_and_the_others_are_counted() {
+    let world = World::new().await;
+    let items: Vec<usize> = (0..300).collect();
+    let action =
+        json!({"kind": "command", "program": "test", "args": ["{{ item }}", "-ne", "207"]});
+    world
+        .ok(
+            "create_workflow",
+            json!({"workflow_id": "many", "steps": [
+                {"id": "each", "type": "validation", "map": {"over": items}, "action": action}]}),
+        )
+        .await;
+
+    let execution = world.ok("execute_workflow", json!({"workflow_id": "many"})).await;
+    let view = world.settled(&execution["execution_id"]).await;
+
+    let step = &view["steps"][0];
+    assert_eq!(step["machine_counts"], json!({"completed": 299, "failed": 1}), "{view:#}");
+    assert_eq!(
+        (&step["machines"][0]["item"], &step["machines"][0]["status"]),
+        (&json!(207), &json!("failed"))
+    );
+    assert_eq!(step["machines"][0]["item_value"], "207");
+    let shown = step["machines"].as_array().map_or(0, Vec::len);
+    assert_eq!((shown, &step["machines_omitted"]), (20, &json!(280)));
+    assert_eq!(view["failure"]["step_id"], "each");
+    world.core.close().await;
+}
