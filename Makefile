@@ -1,7 +1,7 @@
 # Thin over cargo. Each target sets up what it needs by itself (see scripts/setup.sh) and is quick when nothing is
 # missing.
 
-.PHONY: demo test clients conformance polyglot dashboard torture lint bench setup
+.PHONY: demo test clients conformance polyglot dashboard torture lint bench fuzz setup
 
 # Build host and plugins, and run a real workflow on a real component with real gates to its end.
 demo: setup
@@ -55,6 +55,10 @@ bench: setup
 	cargo bench --package caelum-store --bench commit
 	bench/run.py
 	bench/render.py
+
+# Fuzz what reads plugins and plans, each target for SECONDS; see fuzz/README.md.
+fuzz: setup
+	@fuzz/run.sh $(SECONDS)
 
 setup:
 	@scripts/setup.sh

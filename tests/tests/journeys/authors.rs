@@ -213,10 +213,24 @@ async fn packing_twice_changes_nothing_more_and_what_is_no_plugin_is_refused() {
 
     fs::write(&once, b"\0asm\x01\0\0\0").expect("written");
     let refused = plugin(&home, &["pack", &once]).await.expect_code(1);
-    assert!(refused.stderr.contains("refused at world"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("refused at header"), "{}", refused.stderr);
     fs::write(&once, b"hello").expect("written");
     plugin(&home, &["pack", &once]).await.expect_code(1);
     assert_eq!(bytes(&once), b"hello", "a file that is refused stays what it is");
+}
+
+#[tokio::test]
+async fn a_module_that_breaks_the_encoder_down_is_refused_and_breaks_nothing_else_down() {
+    let home = home();
+    let module = repository().join("tests/fixtures/endless-type.wasm").display().to_string();
+    let to = home.root().join("packed.wasm").display().to_string();
+
+    for args in [&["check", &module][..], &["pack", &module, "--output", &to]] {
+        let refused = plugin(&home, args).await.expect_code(1);
+
+        let told = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(told.contains("refused at header"), "{told}");
+    }
 }
 
 #[tokio::test]

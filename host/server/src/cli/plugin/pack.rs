@@ -87,9 +87,10 @@ pub(super) async fn packed(built: &Unpacked, config: &Config) -> Result<Packed, 
 }
 
 async fn pack(file: &Path, bytes: Vec<u8>, config: &Config) -> Result<Packed, CommandError> {
-    let component = caelum_plugin_build::encode(&bytes).map_err(|error| refused(file, &error))?;
-    let (_plugins, loaded) = load(config, file, component.clone(), Code::Kept).await?;
+    // First through the host, whose encoder is a process of its own: there are modules on which it breaks down.
+    let (_plugins, loaded) = load(config, file, bytes.clone(), Code::Kept).await?;
     let plugin = loaded.map_err(|refused| refusal(&refused))?;
+    let component = caelum_plugin_build::encode(&bytes).map_err(|error| refused(file, &error))?;
     let described = described(&plugin);
     let bytes =
         caelum_plugin_build::pack(&component, &described).map_err(|error| refused(file, &error))?;
