@@ -330,8 +330,8 @@ async fn n74_the_same_call_gives_the_same_answer() {
 
 #[tokio::test]
 async fn n22_an_answer_within_the_limit_is_read_and_one_byte_beyond_is_not() {
-    let limits = Limits { result_bytes_max: 400_000, ..quick() };
-    for (length, is_read) in [(100_000, true), (400_001, false)] {
+    let limits = Limits { result_bytes_max: 200_000, ..quick() };
+    for (length, is_read) in [(50_000, true), (200_001, false)] {
         let guest = Guest { pages: 8, ..Guest::judging(&say(&format!("(i32.const {length})"))) };
         let (plugins, plugin) = serving(limits, guest.validator()).await;
         let outcome = judge(&plugins, &plugin).await.outcome;
