@@ -168,7 +168,8 @@ async fn of_everything(store: &Store) {
     again.save(store).await.expect("saved");
     let parent = json!({"execution": "ex_everything", "step": "child", "attempt": 1, "depth": 1});
     let parent = serde_json::from_value(parent).expect("a parent as it is stored");
-    let mut child = Run::child("ex_child", Arc::clone(whole.execution.definition()), parent);
+    let mut child =
+        Run::start("ex_child", Arc::clone(whole.execution.definition()), 0, Some(parent));
     child.create(store).await;
     let mut group = Run::new(
         "tg_1",

@@ -121,16 +121,8 @@ impl Run {
         Run::start(execution, definition, seconds, None)
     }
 
-    /// An execution that a step of another one started.
-    pub(crate) fn child(
-        execution: &str,
-        definition: Arc<WorkflowDefinition>,
-        parent: ParentStep,
-    ) -> Self {
-        Run::start(execution, definition, 0, Some(parent))
-    }
-
-    fn start(
+    /// An execution of a moment, perhaps one that a step of another one started.
+    pub(crate) fn start(
         execution: &str,
         definition: Arc<WorkflowDefinition>,
         seconds: u64,
