@@ -16,10 +16,10 @@ use serde_json::{Map, Value};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::plugins::kept_out;
 use crate::request::{
     Application, NewApplication, PatternValidation, PluginInfo, PluginList, RefusedPlugin,
 };
-use crate::plugins::kept_out;
 use weigh::{paths, score, unanswered};
 
 impl Engine {

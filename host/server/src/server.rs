@@ -17,8 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http::{events, metrics};
 use crate::http::health::{Health, HealthCheck, HealthStatus};
+use crate::http::{events, metrics};
 use crate::listen::{self, Front, ListenError, Listener};
 use crate::local_socket::{self, LocalSocket, Presence};
 use crate::mcp::stdio;
@@ -183,8 +183,8 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
             Some(listener) => {
                 core.tools.gauges.set(listener.gauges()).ok();
                 let health = health_check(core.tools.clone());
-                let events = events::route(core.engine.clone(), shutdown.clone());
                 let metrics = metrics::route(core.engine.clone());
+                let events = events::route(core.engine.clone(), shutdown.clone());
                 let front = Front::new(Arc::clone(&core.toolset), health)
                     .mount(metrics, [metrics::PATH])
                     .mount(events, [events::PATH]);
