@@ -365,7 +365,7 @@ async fn a_path_that_does_not_exist_is_answered_with_those_that_do() {
     let body: Value = response.json().await.unwrap();
     assert_eq!(
         body["error"],
-        json!({"code": "not_found", "message": "there is nothing at `/mpc`", "hint": "there are /extra, /health, /mcp, /ws"})
+        json!({"code": "not_found", "message": "there is nothing at `/mpc`", "hint": "there are /, /extra, /health, /mcp, /ws"})
     );
     door.close().await;
 }
