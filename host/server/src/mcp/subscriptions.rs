@@ -1,23 +1,24 @@
-//! Tells clients what changed: resources they watch, lists they keep. Fed by the engine's stream of changes and by tools
-//! that were called; when nothing happens, nothing runs.
+//! Tells clients what changed: resources they watch, lists they keep. Fed by the engine's stream of changes, by plugins
+//! that come and go, and by tools that were called; when nothing happens, nothing runs.
 //!
 //! Clients of the older era subscribe to one resource after the other and are told over their session; those of the
 //! newer one open a stream that says what it wants. Both end here, in the same loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use caelum_engine::{Changed, Engine};
+use caelum_plugin_host::Change;
 use rmcp::RoleServer;
 use rmcp::model::{ErrorData, ResourceUpdatedNotificationParam};
 use rmcp::service::{
     Peer, ServiceError, SubscriptionContext, SubscriptionSendError, SubscriptionSink,
 };
 use serde_json::json;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::resources::Address;
@@ -85,6 +86,12 @@ impl Batch {
         }
     }
 
+    /// Loading goes on behind a start, and most of its news changes nothing that a client sees.
+    fn reloaded(&mut self, names: BTreeSet<String>) {
+        self.resources |= !names.is_empty();
+        self.updated.extend(names.into_iter().map(|name| Address::Pattern(name).to_string()));
+    }
+
     fn change(&mut self, changed: &Changed) {
         let execution = &changed.snapshot.execution;
         self.updated.insert(Address::Execution(execution.id().to_string()).to_string());
@@ -96,17 +103,51 @@ impl Batch {
     }
 }
 
-/// What is heard: the notices of the tools, and the changes of executions where there is an engine.
+/// What is heard: the notices of the tools, and where there is an engine, the changes of executions and of plugins.
 #[derive(Debug)]
 pub(super) struct Sources {
     notices: broadcast::Receiver<Notice>,
     changes: Option<broadcast::Receiver<Changed>>,
+    plugins: Option<Plugins>,
+}
+
+/// The plugins that are served, as the last batch knew them.
+#[derive(Debug)]
+struct Plugins {
+    engine: Engine,
+    changes: watch::Receiver<Change>,
+    /// By name, with what tells one version from another.
+    known: BTreeMap<String, String>,
+}
+
+impl Plugins {
+    fn new(engine: &Engine) -> Self {
+        let mut changes = engine.watch_plugins();
+        changes.mark_unchanged();
+        Self { known: Self::served(engine), engine: engine.clone(), changes }
+    }
+
+    fn served(engine: &Engine) -> BTreeMap<String, String> {
+        let pinned = engine.plugins().plugins.into_iter().map(|plugin| plugin.pinned);
+        pinned.map(|plugin| (plugin.name.to_string(), plugin.digest.to_string())).collect()
+    }
+
+    /// Returns the names of those that came, went or are others now.
+    fn changed(&mut self) -> BTreeSet<String> {
+        let before = std::mem::replace(&mut self.known, Self::served(&self.engine));
+        let names = before.keys().chain(self.known.keys());
+        names.filter(|name| before.get(*name) != self.known.get(*name)).cloned().collect()
+    }
 }
 
 impl Sources {
     /// Listens from now on.
     pub(super) fn new(notices: &Notices, engine: Option<&Engine>) -> Self {
-        Self { notices: notices.0.subscribe(), changes: engine.map(Engine::watch_all) }
+        Self {
+            notices: notices.0.subscribe(),
+            changes: engine.map(Engine::watch_all),
+            plugins: engine.map(Plugins::new),
+        }
     }
 
     /// Waits for the next thing to happen and takes what has happened beside it; nothing once the server ends.
@@ -116,10 +157,16 @@ impl Sources {
     /// Safe: nothing is received before the one await.
     async fn next(&mut self) -> Option<Batch> {
         let mut batch = Batch::default();
-        let Self { notices, changes } = self;
+        let Self { notices, changes, plugins } = self;
         let changed = async {
             match changes.as_mut() {
                 Some(changes) => changes.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let reloaded = async {
+            match plugins.as_mut() {
+                Some(plugins) => plugins.changes.changed().await.map(|()| plugins.changed()),
                 None => std::future::pending().await,
             }
         };
@@ -133,6 +180,10 @@ impl Sources {
                 Ok(changed) => batch.change(&changed),
                 Err(RecvError::Lagged(_)) => batch.everything = true,
                 Err(RecvError::Closed) => return None,
+            },
+            names = reloaded => match names {
+                Ok(names) => batch.reloaded(names),
+                Err(_) => return None,
             },
         }
         loop {

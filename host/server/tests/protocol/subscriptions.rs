@@ -34,6 +34,28 @@ async fn a_client_of_the_older_era_is_told_what_it_subscribed_to_until_it_unsubs
 }
 
 #[tokio::test]
+async fn plugins_that_come_and_go_are_told() {
+    let world = World::new().await;
+    world.core.engine.plugins_loaded().await;
+    let mut watcher = world.client(Era::Older, json!({})).await;
+    watcher.ok("resources/subscribe", json!({"uri": "pattern://hostile"})).await;
+    let file = world.dir.path().join("data/plugins/hostile.wasm");
+    let hostile = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/0.1.0/hostile.wasm");
+
+    std::fs::copy(hostile, &file).expect("it is dropped");
+    watcher.heard("notifications/resources/list_changed").await;
+    let came = watcher.heard("notifications/resources/updated").await;
+    std::fs::remove_file(&file).expect("it is taken away");
+    watcher.heard("notifications/resources/list_changed").await;
+    let went = watcher.heard("notifications/resources/updated").await;
+
+    for told in [came, went] {
+        assert_eq!(told["params"]["uri"], "pattern://hostile");
+    }
+    world.core.close().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_watched_is_refused() {
     let world = World::new().await;
     let mut client = world.client(Era::Older, json!({})).await;
