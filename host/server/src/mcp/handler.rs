@@ -452,7 +452,7 @@ impl ServerHandler for Handler {
         }
         self.is_watchable(&request.uri)?;
         self.watched.add(request.uri)?;
-        self.watched.tell(context.peer.clone(), self.shared.toolset.sources());
+        self.watched.tell(context.peer, self.shared.toolset.sources());
         Ok(())
     }
 
