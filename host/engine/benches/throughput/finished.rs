@@ -121,7 +121,8 @@ async fn seed(data: &Path, definition: &Arc<WorkflowDefinition>, executions: usi
 
 /// Drives an execution of one step to its end.
 fn finished(id: &str, definition: &Arc<WorkflowDefinition>) -> NewExecution {
-    let at = Timestamp::EPOCH;
+    // Not so long ago that retention takes it away.
+    let now = definition.updated_at;
     let started = Started {
         workflow_id: definition.workflow_id.clone(),
         revision: definition.revision,
@@ -131,11 +132,11 @@ fn finished(id: &str, definition: &Arc<WorkflowDefinition>) -> NewExecution {
         by: "bench".to_owned(),
         parent: None,
     };
-    let mut events = vec![Event { seq: 0, at, body: EventBody::Started(started.clone()) }];
+    let mut events = vec![Event { seq: 0, at: now, body: EventBody::Started(started.clone()) }];
     let graph = Arc::new(Graph::of(&definition.steps));
     let id = id.parse().expect("legal");
-    let mut execution = Execution::begin(id, Arc::clone(definition), graph, started, at);
-    let wanted = decide(&mut execution, &mut events);
+    let mut execution = Execution::begin(id, Arc::clone(definition), graph, started, now);
+    let wanted = decide(&mut execution, &mut events, now);
     let Some(Effect::Run { step, attempt, target, epoch }) = wanted.effects.first() else {
         panic!("the step runs at once");
     };
@@ -147,16 +148,16 @@ fn finished(id: &str, definition: &Arc<WorkflowDefinition>) -> NewExecution {
         epoch: *epoch,
         outcome: Box::new(succeeded()),
     };
-    let body = execution.receive(report, at);
-    let event = execution.event(body, at);
+    let body = execution.receive(report, now);
+    let event = execution.event(body, now);
     execution.apply(&event).expect("it runs");
     events.push(event);
-    decide(&mut execution, &mut events);
+    decide(&mut execution, &mut events, now);
     assert!(execution.head().end.is_some(), "one step is all there is");
     NewExecution::of(&mut execution, ExecutionKind::Workflow, events).expect("all of its events")
 }
 
-fn decide(execution: &mut Execution, events: &mut Vec<Event>) -> Next {
+fn decide(execution: &mut Execution, events: &mut Vec<Event>, now: Timestamp) -> Next {
     let local = MachineView {
         id: caelum_core::id::MachineId::local(),
         aliases: Vec::new(),
@@ -164,7 +165,7 @@ fn decide(execution: &mut Execution, events: &mut Vec<Event>) -> Next {
         online: true,
     };
     let cancel_wait = Duration::from_secs(60);
-    let world = World { now: Timestamp::EPOCH, machines: &[local], cancel_wait };
+    let world = World { now, machines: &[local], cancel_wait };
     let (more, wanted) = advance(execution, world).expect("it can go on");
     events.extend(more);
     wanted
