@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use super::CommandError;
 use super::exit::Exit;
 use crate::config::Config;
 use crate::local_socket::{self, Presence};
@@ -63,8 +64,30 @@ impl CallError {
 }
 
 impl Access {
+    /// Opens a way, does the work with it and lets go, however the work ended.
+    pub(super) async fn within<T>(
+        config: &Config,
+        reach: Reach,
+        work: impl AsyncFnOnce(&Self) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let access = Self::open(config, reach).await?;
+        let outcome = work(&access).await;
+        access.close().await;
+        outcome
+    }
+
+    /// Calls one tool that needs no paths, and nothing else.
+    pub(super) async fn call_once<R: DeserializeOwned>(
+        config: &Config,
+        tool: &'static str,
+        arguments: Value,
+    ) -> Result<R, CommandError> {
+        Self::within(config, Reach::Store, async |access| Ok(access.call(tool, arguments).await?))
+            .await
+    }
+
     /// Opens a way: an engine of our own when the data directory is free, else the server that has it.
-    pub(super) async fn open(config: &Config, reach: Reach) -> Result<Self, ServeError> {
+    async fn open(config: &Config, reach: Reach) -> Result<Self, ServeError> {
         let name = user();
         // A command drives only what it was told to: whatever else is unfinished waits for a server.
         match Core::open(config, Unfinished::Waits).await {
@@ -96,7 +119,7 @@ impl Access {
     }
 
     /// Lets go. Unfinished executions go on when the data directory is opened again.
-    pub(super) async fn close(self) {
+    async fn close(self) {
         match self {
             Self::Own { core, .. } => core.close().await,
             Self::Server { client } => {

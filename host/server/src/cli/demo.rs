@@ -62,9 +62,9 @@ impl Demo {
         config.pattern_dir = root.join("data/plugins");
         config.components_file = root.join("data/components.toml");
         config.roots = vec![root.clone()];
-        let access = Access::open(&config, Reach::Roots).await?;
-        let outcome = tell(&access, output, &root).await;
-        access.close().await;
+        let outcome =
+            Access::within(&config, Reach::Roots, async |access| tell(access, output, &root).await)
+                .await;
         if self.keep {
             let path = directory.keep();
             output.line(format!("\nkept: {}", path.display())).map_err(CommandError::Output)?;

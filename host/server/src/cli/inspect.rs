@@ -44,13 +44,11 @@ impl Status {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
-        let outcome = match &self.execution {
-            Some(execution) => self.one(&access, output, execution).await,
-            None => overview(&access, output).await,
-        };
-        access.close().await;
-        outcome
+        Access::within(config, Reach::Store, async |access| match &self.execution {
+            Some(execution) => self.one(access, output, execution).await,
+            None => overview(access, output).await,
+        })
+        .await
     }
 
     async fn one(
@@ -158,10 +156,8 @@ impl Export {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
-        let whole = self.whole(&access).await;
-        access.close().await;
-        let view = whole?;
+        let view =
+            Access::within(config, Reach::Store, async |access| self.whole(access).await).await?;
         match &self.output {
             Some(path) => std::fs::write(path, &view.data).map_err(|error| {
                 CommandError::Usage(format!("`{}` cannot be written: {error}", path.display()))

@@ -28,10 +28,8 @@ impl Machines {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
-        let listed = self.all(&access).await;
-        access.close().await;
-        let machines = listed?;
+        let machines =
+            Access::within(config, Reach::Store, async |access| self.all(access).await).await?;
         let show = |output: &mut Output| -> io::Result<()> {
             if output.result(&json!({"machines": machines}))? {
                 return Ok(());
@@ -87,10 +85,8 @@ impl Applications {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
-        let listed = self.all(&access).await;
-        access.close().await;
-        let rows = listed?;
+        let rows =
+            Access::within(config, Reach::Store, async |access| self.all(access).await).await?;
         let show = |output: &mut Output| -> io::Result<()> {
             if output.result(&json!({"applications": rows}))? {
                 return Ok(());
@@ -167,11 +163,9 @@ impl Archive {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
         let arguments = json!({"workflow_id": self.workflow, "archived": !self.restore});
-        let done = access.call::<WorkflowArchived>("archive_workflow", arguments).await;
-        access.close().await;
-        let done = done?;
+        let done: WorkflowArchived =
+            Access::call_once(config, "archive_workflow", arguments).await?;
         let show = |output: &mut Output| -> io::Result<()> {
             if output.result(&done)? {
                 return Ok(());

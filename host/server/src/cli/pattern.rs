@@ -45,10 +45,10 @@ impl ListPatterns {
             Kind::Validator => "validator",
             Kind::All => "all",
         };
-        let access = Access::open(config, Reach::Store).await?;
-        let listed = all_plugins(&access, kind, self.refused).await;
-        access.close().await;
-        show_list(output, &listed?).map_err(CommandError::Output)
+        let list = Access::within(config, Reach::Store, async |access| {
+            all_plugins(access, kind, self.refused).await
+        });
+        show_list(output, &list.await?).map_err(CommandError::Output)
     }
 }
 
@@ -123,10 +123,9 @@ impl ValidatePattern {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Roots).await?;
-        let outcome = self.on(&access).await;
-        access.close().await;
-        show_validation(output, &outcome?).map_err(CommandError::Output)
+        let validation =
+            Access::within(config, Reach::Roots, async |access| self.on(access).await).await?;
+        show_validation(output, &validation).map_err(CommandError::Output)
     }
 
     async fn on(&self, access: &Access) -> Result<ValidationView, CommandError> {
@@ -237,10 +236,9 @@ impl ApplyPattern {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Roots).await?;
-        let outcome = self.on(&access).await;
-        access.close().await;
-        show_application(output, &outcome?).map_err(CommandError::Output)
+        let application =
+            Access::within(config, Reach::Roots, async |access| self.on(access).await).await?;
+        show_application(output, &application).map_err(CommandError::Output)
     }
 
     async fn on(&self, access: &Access) -> Result<ApplicationView, CommandError> {
@@ -334,15 +332,9 @@ impl RevertPattern {
         config: &Config,
         output: &mut Output,
     ) -> Result<Exit, CommandError> {
-        let access = Access::open(config, Reach::Store).await?;
-        let reverted = access
-            .call::<RevertedView>(
-                "revert_pattern_application",
-                json!({"application_id": self.application}),
-            )
-            .await;
-        access.close().await;
-        let reverted = reverted?;
+        let arguments = json!({"application_id": self.application});
+        let reverted: RevertedView =
+            Access::call_once(config, "revert_pattern_application", arguments).await?;
         let show = |output: &mut Output| -> std::io::Result<()> {
             if !output.result(&reverted)? {
                 output.line(format!(

@@ -42,10 +42,8 @@ impl Run {
             Some(path) => Some(read(&path)?),
             None => None,
         };
-        let access = Access::open(config, Reach::Roots).await?;
-        let outcome = self.on(&access, output, document).await;
-        access.close().await;
-        outcome
+        Access::within(config, Reach::Roots, async |access| self.on(access, output, document).await)
+            .await
     }
 
     async fn on(

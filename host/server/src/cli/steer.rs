@@ -129,10 +129,10 @@ impl Review {
             "all": self.all, "decision": decision,
             "reviewer": self.reviewer.clone().unwrap_or_else(user), "reason": self.reason, "wait_s": 0,
         });
-        let access = Access::open(config, Reach::Store).await?;
-        let outcome = self.give(&access, output, arguments).await;
-        access.close().await;
-        outcome
+        Access::within(config, Reach::Store, async |access| {
+            self.give(access, output, arguments).await
+        })
+        .await
     }
 
     async fn give(
@@ -171,16 +171,13 @@ async fn say(
     arguments: Value,
     execution: &str,
 ) -> Result<Exit, CommandError> {
-    let access = Access::open(config, Reach::Store).await?;
-    let outcome = async {
-        let before = look(&access, execution).await?;
+    Access::within(config, Reach::Store, async |access| {
+        let before = look(access, execution).await?;
         access.call::<StepAnswer>(tool, arguments).await?;
-        let view = follow(&access, output, execution, Some(before)).await?;
+        let view = follow(access, output, execution, Some(before)).await?;
         conclude(output, &view).map_err(CommandError::Output)
-    }
-    .await;
-    access.close().await;
-    outcome
+    })
+    .await
 }
 
 /// Looks at an execution before anything is said about it.
@@ -220,11 +217,10 @@ impl Control {
             Action::Cancel => "cancel",
             Action::Retry => "retry_failed",
         };
-        let access = Access::open(config, Reach::Store).await?;
         let arguments =
             json!({"execution_id": self.execution, "action": action, "reason": self.reason});
-        let outcome = async {
-            let before = look(&access, &self.execution).await?;
+        Access::within(config, Reach::Store, async |access| {
+            let before = look(access, &self.execution).await?;
             let view: ExecutionView = access.call("control_execution", arguments).await?;
             if self.action == Action::Pause {
                 let show = |output: &mut Output| {
@@ -236,14 +232,12 @@ impl Control {
                 show(output).map_err(CommandError::Output)?;
                 return Ok(Exit::Ok);
             }
-            let view = follow(&access, output, &self.execution, Some(before)).await?;
+            let view = follow(access, output, &self.execution, Some(before)).await?;
             let exit = conclude(output, &view).map_err(CommandError::Output)?;
             // An execution that was to be cancelled and is cancelled did what was asked.
             let cancelled = self.action == Action::Cancel && view.status == "cancelled";
             Ok(if cancelled { Exit::Ok } else { exit })
-        }
-        .await;
-        access.close().await;
-        outcome
+        })
+        .await
     }
 }

@@ -58,10 +58,9 @@ impl Import {
     ) -> Result<Exit, CommandError> {
         let (text, cut) = read(&self.file)?;
         let parts = self.parts(text)?;
-        let access = Access::open(config, Reach::Store).await?;
-        let total = self.hand_in(&access, parts).await;
-        access.close().await;
-        let mut total = total?;
+        let handed_in =
+            Access::within(config, Reach::Store, async |access| self.hand_in(access, parts).await);
+        let mut total = handed_in.await?;
         if cut {
             total.warnings.push("the archive is cut short; its whole part was imported".to_owned());
         }
@@ -188,10 +187,8 @@ impl Backup {
         let path = std::path::absolute(&self.path).map_err(|error| {
             CommandError::Usage(format!("`{}` is no path: {error}", self.path.display()))
         })?;
-        let access = Access::open(config, Reach::Store).await?;
-        let made = access.call::<BackupView>("create_backup", json!({"path": path})).await;
-        access.close().await;
-        let made = made?;
+        let made: BackupView =
+            Access::call_once(config, "create_backup", json!({"path": path})).await?;
         let show = |output: &mut Output| -> std::io::Result<()> {
             if output.result(&made)? {
                 return Ok(());
