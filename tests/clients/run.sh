@@ -13,56 +13,18 @@ NODE=22
 MCP_NEW=2.3.0
 MCP_OLD=1.30.0
 
-program=${1:-target/debug/caelum-workflow}
-program=$(realpath "$program")
-place=target/clients
-log=$place/install.log
-mkdir -p "$place"
+suite=clients
+# shellcheck source=tests/registries.sh
+. tests/registries.sh
+program=$(realpath "${1:-target/debug/caelum-workflow}")
 
-say() { printf '%s\n' "clients: $*" >&2; }
+npm_packages "node@$NODE" "@modelcontextprotocol/inspector@$INSPECTOR"
+python_packages python-new "mcp==$MCP_NEW"
+python_packages python-old "mcp[cli,ws]==$MCP_OLD"
 
-# Leaves when something cannot be installed: with a failure where that must not pass unseen.
-missing() {
-    tail -n 5 "$log" >&2 || true
-    say "NOT TESTED: $1; see $log"
-    [ "${CI:-}" = true ] && exit 1
-    exit 0
-}
-
-npm_has() { # Says whether the package is installed at that version.
-    [ "$(node -p "require('./$place/node_modules/$1/package.json').version" 2>/dev/null)" = "$2" ]
-}
-
-install_inspector() {
-    npm_has @modelcontextprotocol/inspector "$INSPECTOR" && [ -x "$place/node_modules/.bin/node" ] && return
-    command -v npm >/dev/null || missing "the Inspector needs node and npm, which are not installed"
-    say "installing the Inspector $INSPECTOR"
-    npm install --prefix "$place" --no-save --no-package-lock --no-audit --no-fund \
-        "node@$NODE" "@modelcontextprotocol/inspector@$INSPECTOR" >"$log" 2>&1 ||
-        missing "the Inspector cannot be installed from the npm registry"
-}
-
-install_python() { # NAME REQUIREMENT
-    local venv=$place/$1
-    [ "$(cat "$venv/requirement" 2>/dev/null)" = "$2" ] && return
-    say "installing $2"
-    rm -rf "$venv"
-    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$2"; } >"$log" 2>&1 ||
-        missing "$2 cannot be installed from PyPI"
-    printf '%s' "$2" >"$venv/requirement"
-}
-
-install_inspector
-install_python python-new "mcp==$MCP_NEW"
-install_python python-old "mcp[cli,ws]==$MCP_OLD"
-
-# A home of its own, so that nothing of this machine's configuration is found and nothing is left behind.
-home=$(mktemp -d)
+own_home
 trap 'rm -rf "$home"' EXIT
-mkdir "$home/root"
-export HOME=$home CAELUM_WORKFLOW_DATA_DIR=$home/data CAELUM_WORKFLOW_CACHE_DIR=$PWD/$place/plugin-cache
-unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME XDG_CACHE_HOME
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+export CAELUM_WORKFLOW_DATA_DIR=$home/data CAELUM_WORKFLOW_CACHE_DIR=$PWD/$place/plugin-cache
 
 repository=$PWD
 cd "$home/root"

@@ -13,36 +13,14 @@ SUITE=0.2.0-alpha.12
 NODE=22
 REVISIONS="2025-11-25 2026-07-28"
 
+suite=conformance
+# shellcheck source=tests/registries.sh
+. tests/registries.sh
 program=$(realpath "${1:-target/debug/caelum-workflow-conformance}")
-place=target/conformance
-log=$place/install.log
-mkdir -p "$place"
 
-say() { printf '%s\n' "conformance: $*" >&2; }
+npm_packages "node@$NODE" "@modelcontextprotocol/conformance@$SUITE"
 
-# Leaves when something cannot be installed: with a failure where that must not pass unseen.
-missing() {
-    tail -n 5 "$log" >&2 || true
-    say "NOT TESTED: $1; see $log"
-    [ "${CI:-}" = true ] && exit 1
-    exit 0
-}
-
-installed() { # Says whether the suite is installed at that version.
-    [ "$(node -p "require('./$place/node_modules/@modelcontextprotocol/conformance/package.json').version" 2>/dev/null)" = "$SUITE" ] &&
-        [ -x "$place/node_modules/.bin/node" ]
-}
-
-if ! installed; then
-    command -v npm >/dev/null || missing "the suite needs node and npm, which are not installed"
-    say "installing the suite $SUITE"
-    npm install --prefix "$place" --no-save --no-package-lock --no-audit --no-fund \
-        "node@$NODE" "@modelcontextprotocol/conformance@$SUITE" >"$log" 2>&1 ||
-        missing "the suite cannot be installed from the npm registry"
-fi
-
-# A home of its own, so that nothing of this machine's configuration is found and nothing is left behind.
-home=$(mktemp -d)
+own_home
 server=""
 # shellcheck disable=SC2317 # Called by the trap.
 leave() {
@@ -50,13 +28,10 @@ leave() {
     rm -rf "$home"
 }
 trap leave EXIT
-mkdir "$home/root"
-suite=$PWD/$place/node_modules/.bin/conformance
+runner=$PWD/$place/node_modules/.bin/conformance
 export PATH="$PWD/$place/node_modules/.bin:$PATH"
 count=$PWD/tests/conformance/count.js
-export HOME=$home CAELUM_WORKFLOW_DATA_DIR=$home/data CAELUM_WORKFLOW_CACHE_DIR=$PWD/$place/plugin-cache
-unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_DATA_HOME XDG_CACHE_HOME
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+export CAELUM_WORKFLOW_DATA_DIR=$home/data CAELUM_WORKFLOW_CACHE_DIR=$PWD/$place/plugin-cache
 cd "$home/root"
 
 # A port of the kernel's choosing; the log says which.
@@ -77,7 +52,7 @@ fi
 failed=0
 for revision in $REVISIONS; do
     out=$home/out-$revision
-    "$suite" server --url "$url" --requirements "$revision" -o "$out" >"$home/suite.log" 2>&1 || true
+    "$runner" server --url "$url" --requirements "$revision" -o "$out" >"$home/suite.log" 2>&1 || true
     # What counts is every single check, those that the suite itself does not score included.
     node "$count" "$revision" "$out" || failed=1
 done
