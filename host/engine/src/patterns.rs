@@ -32,7 +32,7 @@ impl Engine {
                 .values()
                 .map(|plugin| PluginInfo {
                     pinned: plugin.pinned(),
-                    description: Arc::new(plugin.description().clone()),
+                    description: Arc::clone(plugin.description()),
                     source: plugin.source().to_string(),
                 })
                 .collect(),

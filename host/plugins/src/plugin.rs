@@ -36,7 +36,7 @@ impl Body {
 /// A pattern or a validator that was loaded. Immutable; another file with the same name is another plugin.
 pub struct Plugin {
     kind: PluginKind,
-    description: Description,
+    description: Arc<Description>,
     version: semver::Version,
     digest: Digest,
     source: Source,
@@ -66,7 +66,7 @@ impl Plugin {
         let bytes = bytes.filter(|_| body.is_none());
         Plugin {
             kind: about.kind,
-            description: about.description,
+            description: Arc::new(about.description),
             version,
             digest,
             source,
@@ -94,7 +94,7 @@ impl Plugin {
     }
 
     /// What it says about itself, cleaned of control characters. Its own words all the same: show, never obey.
-    pub fn description(&self) -> &Description {
+    pub fn description(&self) -> &Arc<Description> {
         &self.description
     }
 

@@ -122,20 +122,28 @@ impl Answer for StepAnswer {
             self.progress.done,
             self.progress.total
         );
-        for gate in &self.step.gates {
-            for reason in &gate.reasons {
-                text.push_str(&format!("\n{}: {}", gate.validator, reason.line()));
-            }
-        }
-        if let Some(failure) = &self.failure {
-            text.push_str("\nfailed: ");
-            text.push_str(&failure.text());
-        }
-        for waiting in &self.waiting_for {
-            text.push_str("\nwaiting: ");
-            text.push_str(&waiting.text());
-        }
+        tell_reasons(&mut text, &self.step);
+        tell_rest(&mut text, self.failure.as_ref(), &self.waiting_for);
         text
+    }
+}
+
+/// Adds what the gates of a step found, a line each.
+fn tell_reasons(text: &mut String, step: &StepView) {
+    for gate in &step.gates {
+        for reason in &gate.reasons {
+            text.push_str(&format!("\n{}: {}", gate.validator, reason.line()));
+        }
+    }
+}
+
+/// Adds why an execution failed and what it waits for.
+fn tell_rest(text: &mut String, failure: Option<&FailureSummary>, waiting_for: &[WaitingView]) {
+    if let Some(failure) = failure {
+        text.push_str(&format!("\nfailed: {}", failure.text()));
+    }
+    for waiting in waiting_for {
+        text.push_str(&format!("\nwaiting: {}", waiting.text()));
     }
 }
 

@@ -18,26 +18,38 @@ const UNKNOWN_NAMED_MAX: usize = 20;
 pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView> {
     let state = execution.step(index);
     let step = &execution.definition().steps[index];
-    let execution_id = execution.id().as_str();
-    let step_id = step.id.as_str();
-    let view = match state.waiting_for()? {
-        WaitingFor::Work => WaitingView {
-            step_id: step_id.to_owned(),
-            kind: "work".to_owned(),
-            who: "whoever does it".to_owned(),
-            instructions: instructions(execution, index),
+    let call = |tool: &str, rest: serde_json::Value| {
+        let mut arguments =
+            json!({"execution_id": execution.id().as_str(), "step_id": step.id.as_str()});
+        if let (Some(arguments), serde_json::Value::Object(rest)) =
+            (arguments.as_object_mut(), rest)
+        {
+            arguments.extend(rest);
+        }
+        NextCall::new(tool, arguments)
+    };
+    let until = deadline(execution, index);
+    let waiting =
+        |kind: &str, who: String, instructions: String, next_call: NextCall| WaitingView {
+            step_id: step.id.to_string(),
+            kind: kind.to_owned(),
+            who,
+            instructions,
             gate: None,
             review: None,
             since: None,
             execution_id: None,
-            deadline: None,
-            on_timeout: None,
-            next_call: NextCall::new(
-                "complete_step",
-                json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
-                       "summary": "<what you did>"}),
-            ),
-        },
+            deadline: until.map(|(at, _)| at.to_string()),
+            on_timeout: until.map(|(_, then)| then.to_owned()),
+            next_call,
+        };
+    Some(match state.waiting_for()? {
+        WaitingFor::Work => waiting(
+            "work",
+            "whoever does it".to_owned(),
+            instructions(execution, index),
+            call("complete_step", json!({"performer": "<your name>", "summary": "<what you did>"})),
+        ),
         WaitingFor::Review(gate) => {
             let record = state.gates.iter().rev().find(|record| record.gate == gate);
             let mut question = record.map_or_else(
@@ -51,22 +63,14 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
             let validator = execution
                 .validator(index, gate.kind)
                 .map_or_else(String::new, |plugin| format!(" ({})", plugin.name));
+            let answer =
+                json!({"reviewer": "<your name>", "decision": "approved", "reason": "<why>"});
+            let asked = call("review_step", answer);
             WaitingView {
-                step_id: step_id.to_owned(),
-                kind: "review".to_owned(),
-                who: reviewers(execution, index),
-                instructions: question,
                 gate: Some(format!("{}{validator}", gate.kind.as_str())),
                 review: Some(needs(execution, index, record)),
                 since: state.review_since.map(|since| since.to_string()),
-                execution_id: None,
-                deadline: None,
-                on_timeout: None,
-                next_call: NextCall::new(
-                    "review_step",
-                    json!({"execution_id": execution_id, "step_id": step_id, "reviewer": "<your name>",
-                           "decision": "approved", "reason": "<why>"}),
-                ),
+                ..waiting("review", reviewers(execution, index), question, asked)
             }
         }
         WaitingFor::Decision => {
@@ -77,34 +81,15 @@ pub(super) fn waiting(execution: &Execution, index: usize) -> Option<WaitingView
                 .take(UNKNOWN_NAMED_MAX)
                 .map(|target| target.name())
                 .collect();
-            WaitingView {
-                step_id: step_id.to_owned(),
-                kind: "decision".to_owned(),
-                who: "somebody who can look".to_owned(),
-                instructions: format!(
-                    "the server stopped while this ran on {}, and it must not simply run again: find out \
-                     whether it was done, then say succeeded, failed or run_again",
-                    machines.join(", ")
-                ),
-                gate: None,
-                review: None,
-                since: None,
-                execution_id: None,
-                deadline: None,
-                on_timeout: None,
-                next_call: NextCall::new(
-                    "complete_step",
-                    json!({"execution_id": execution_id, "step_id": step_id, "performer": "<your name>",
-                           "decision": "succeeded", "summary": "<how you know>"}),
-                ),
-            }
+            let question = format!(
+                "the server stopped while this ran on {}, and it must not simply run again: find out whether it was \
+                 done, then say succeeded, failed or run_again",
+                machines.join(", ")
+            );
+            let answer = json!({"performer": "<your name>", "decision": "succeeded", "summary": "<how you know>"});
+            let asked = call("complete_step", answer);
+            waiting("decision", "somebody who can look".to_owned(), question, asked)
         }
-    };
-    let until = deadline(execution, index);
-    Some(WaitingView {
-        deadline: until.map(|(at, _)| at.to_string()),
-        on_timeout: until.map(|(_, then)| then.to_owned()),
-        ..view
     })
 }
 

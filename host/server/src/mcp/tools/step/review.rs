@@ -19,7 +19,7 @@ use super::super::status::{
     Detail, FailureSummary, ProgressView, StepView, WaitingView, poll_after_ms, view,
 };
 use super::super::wait::{WAIT_MAX_S, until};
-use super::{StepAnswer, WAIT_S, is_judged, judged};
+use super::{StepAnswer, WAIT_S, is_judged, judged, tell_reasons, tell_rest};
 use crate::document::filled;
 
 /// How many single outcomes an answer shows, refused ones first.
@@ -131,11 +131,7 @@ impl Answer for ReviewsTaken {
         match &self.step {
             Some(step) => {
                 text.push_str(&format!("step {}", step.line()));
-                for gate in &step.gates {
-                    for reason in &gate.reasons {
-                        text.push_str(&format!("\n{}: {}", gate.validator, reason.line()));
-                    }
-                }
+                tell_reasons(&mut text, step);
             }
             None => {
                 text.push_str(&format!(
@@ -152,14 +148,7 @@ impl Answer for ReviewsTaken {
             "\nexecution {}: {}, {} of {} steps",
             self.execution_id, self.status, self.progress.done, self.progress.total
         ));
-        if let Some(failure) = &self.failure {
-            text.push_str("\nfailed: ");
-            text.push_str(&failure.text());
-        }
-        for waiting in &self.waiting_for {
-            text.push_str("\nwaiting: ");
-            text.push_str(&waiting.text());
-        }
+        tell_rest(&mut text, self.failure.as_ref(), &self.waiting_for);
         text
     }
 }
