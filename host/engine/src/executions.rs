@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::drive::Ask;
+use crate::drive::mail::Ask;
 use crate::engine::{Engine, plugins_of};
 use crate::error::{EngineError, Mistake};
 use crate::idempotency::Keyed;

@@ -14,7 +14,7 @@ use caelum_core::workflow::{
 use caelum_machines::MachineState;
 use caelum_store::StoreActivity;
 
-use crate::drive::Ask;
+use crate::drive::mail::Ask;
 use crate::engine::Engine;
 
 /// Upper bounds of what the engine itself takes, in microseconds: from a tenth of a millisecond to ten seconds.

@@ -16,7 +16,7 @@ use caelum_core::workflow::{
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::{Lost, Message};
+use crate::drive::mail::{Lost, Message};
 use crate::engine::{Engine, Inner};
 use crate::error::EngineError;
 use crate::request::{Application, NewApplication};

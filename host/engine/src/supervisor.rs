@@ -11,7 +11,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument, error, info_span};
 
-use crate::drive::{Ask, Begin, Driver, Message};
+use crate::drive::mail::{Ask, Message};
+use crate::drive::{Begin, Driver};
 use crate::engine::{Engine, Inner};
 use crate::error::{EngineError, Mistake};
 use crate::panics::caught;

@@ -14,7 +14,7 @@ use caelum_machines::{MachineInfo, OutputSoFar};
 use caelum_store::ExecutionKind;
 use serde_json::Map;
 
-use crate::drive::Ask;
+use crate::drive::mail::Ask;
 use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
 use crate::idempotency::Keyed;

@@ -7,7 +7,8 @@ use caelum_engine::import::{History, NewImport};
 use caelum_engine::request::IfExists;
 use caelum_engine::{Engine, EngineError};
 
-use crate::harness::{Place, by_hand, command, create, run, start, wait_for};
+use super::machine::{Place, by_hand, command, create, run};
+use crate::harness::{start, wait_for};
 
 /// Everything of a workflow, as it is handed over.
 async fn exported(engine: &Engine, workflow: &str) -> NewImport {

@@ -1,15 +1,16 @@
 //! Patterns through the engine: real components of a real format, a real plugin, files on a real disk.
 
 use std::fs;
-use std::path::Path;
 
 use caelum_core::pattern::ApplicationStatus;
+use caelum_engine::Engine;
 use caelum_engine::request::{ApplicationQuery, ListedApplication, NewApplication, PageRequest};
-use caelum_engine::{Engine, EngineOptions};
-use caelum_plugin_host::BundledPlugin;
 use caelum_store::{ApplicationRecord, Store, StoreOptions};
 use serde_json::{Map, json};
+
 use tempfile::TempDir;
+
+use crate::harness;
 
 const COMPOSE: &str = "\
 services:
@@ -23,39 +24,24 @@ services:
       POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?set it}
 ";
 
-struct Place {
-    data: TempDir,
-    root: TempDir,
-}
+struct Place(harness::Place);
 
 impl Place {
     fn new() -> Self {
-        let place = Place {
-            data: TempDir::new().expect("a directory"),
-            root: TempDir::new().expect("a directory"),
-        };
+        let place = harness::Place::new();
         let shop = place.root.path().join("shop");
         fs::create_dir(&shop).expect("it can be made");
         fs::write(shop.join("compose.yaml"), COMPOSE).expect("it can be written");
         fs::write(shop.join("Dockerfile"), "FROM python:3.12\n").expect("it can be written");
-        place
+        Place(place)
     }
 
     async fn open(&self) -> Engine {
-        let mut options =
-            EngineOptions::new(self.data.path().to_owned(), self.root.path().to_owned());
-        // Compiled plugins are the same for every test.
-        options.plugins.cache_directory =
-            Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"));
-        options.bundled = caelum_plugin_bundle::bundled()
-            .iter()
-            .map(|plugin| BundledPlugin { name: plugin.id.to_owned(), bytes: plugin.bytes.into() })
-            .collect();
-        Engine::open(options).await.expect("the engine opens")
+        self.0.open().await
     }
 
     fn compose(&self) -> String {
-        fs::read_to_string(self.root.path().join("shop/compose.yaml")).expect("it is there")
+        fs::read_to_string(self.0.root.path().join("shop/compose.yaml")).expect("it is there")
     }
 }
 
@@ -121,7 +107,7 @@ async fn a_plan_is_applied_once_exactly_as_shown_and_taken_back_to_the_byte() {
 async fn a_component_that_changed_makes_a_plan_stale_and_a_revert_impossible() {
     let place = Place::new();
     let engine = place.open().await;
-    let file = place.root.path().join("shop/compose.yaml");
+    let file = place.0.root.path().join("shop/compose.yaml");
     let planned = engine
         .apply_pattern(NewApplication { dry_run: true, ..apply("shop") })
         .await
@@ -159,7 +145,7 @@ async fn a_second_pattern_sees_what_the_first_recorded() {
     };
     let applied = engine.apply_pattern(first.clone()).await.expect("it applies");
     assert_eq!(applied.status, ApplicationStatus::Applied, "{:?}", applied.problems);
-    assert!(place.root.path().join("shop/.caelum/patterns.lock.json").is_file());
+    assert!(place.0.root.path().join("shop/.caelum/patterns.lock.json").is_file());
 
     let again = engine.apply_pattern(first).await.expect("it answers");
     assert_eq!(again.status, ApplicationStatus::Unchanged, "{again:?}");
@@ -173,7 +159,7 @@ async fn nobody_leaves_the_roots_and_mistakes_are_named() {
     let place = Place::new();
     let engine = place.open().await;
     let outside = TempDir::new().expect("a directory");
-    let link = place.root.path().join("link");
+    let link = place.0.root.path().join("link");
     std::os::unix::fs::symlink(outside.path(), link).expect("it can be made");
 
     for target in ["..", "/etc", "shop/../..", "link", "nowhere", ""] {
@@ -205,7 +191,7 @@ async fn a_plan_whose_application_a_crash_undid_can_be_applied_after_all() {
         .expect("it plans");
     engine.close().await;
     // The server dies behind the record and before the first byte of a file.
-    let store = Store::open(StoreOptions::new(place.data.path())).expect("nobody has it");
+    let store = Store::open(StoreOptions::new(place.0.data.path())).expect("nobody has it");
     let made = store.application(&planned.application_id).await.expect("readable");
     let applying = ApplicationRecord {
         id: "app_crashed".parse().expect("legal"),
@@ -245,7 +231,7 @@ async fn applications_are_listed_with_how_their_components_stand_now() {
         engine.list_applications(query, page).await.expect("it lists").items
     };
     let all = ApplicationQuery::default;
-    let lock = place.root.path().join("shop/.caelum/patterns.lock.json");
+    let lock = place.0.root.path().join("shop/.caelum/patterns.lock.json");
     let state = |items: &[ListedApplication]| {
         items[0].drift.as_ref().map(|drift| drift.state.as_str()).unwrap_or("none")
     };
@@ -259,7 +245,7 @@ async fn applications_are_listed_with_how_their_components_stand_now() {
     assert_eq!((state(&both), both[1].drift.as_ref()), ("clean", None));
     let changed = both[0].application.changed_files.clone();
     let owned = |path: &&String| !path.starts_with(".caelum/");
-    let file = place.root.path().join("shop").join(changed.iter().find(owned).expect("a file"));
+    let file = place.0.root.path().join("shop").join(changed.iter().find(owned).expect("a file"));
     let before = fs::read_to_string(&file).expect("it is there");
 
     let record = fs::read_to_string(&lock).expect("it is there");
@@ -276,7 +262,7 @@ async fn applications_are_listed_with_how_their_components_stand_now() {
     let lost = listed(all()).await;
     let files = &lost[0].drift.as_ref().expect("it stands applied").files;
     assert_eq!((state(&lost), files[0].path.as_str()), ("missing", ".caelum/patterns.lock.json"));
-    fs::remove_dir_all(place.root.path().join("shop")).expect("it was there");
+    fs::remove_dir_all(place.0.root.path().join("shop")).expect("it was there");
     let gone = listed(all()).await;
     assert_eq!(state(&gone), "missing");
     assert!(gone[0].problem.as_ref().is_some_and(|problem| problem.contains("shop")), "{gone:?}");
@@ -288,7 +274,7 @@ async fn an_application_that_a_later_one_replaced_is_not_compared() {
     let place = Place::new();
     let engine = place.open().await;
     engine.apply_pattern(apply("shop")).await.expect("it applies");
-    fs::write(place.root.path().join("shop/compose.yaml"), COMPOSE).expect("written");
+    fs::write(place.0.root.path().join("shop/compose.yaml"), COMPOSE).expect("written");
     engine.apply_pattern(apply("shop")).await.expect("it applies again");
 
     let page = PageRequest { limit: 1, cursor: None };

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use caelum_engine::EngineError;
 
-use crate::harness::{Place, by_hand, command, create, run, start, wait_for};
+use super::machine::{Place, by_hand, command, create, run};
+use crate::harness::{start, wait_for};
 
 fn mistake(error: EngineError) -> (&'static str, String) {
     match error {

@@ -1,107 +1,16 @@
 //! The engine against real things: a store on disk, real programs, real validators as components.
 
-use std::path::Path;
-use std::time::Duration;
-
 use caelum_core::evidence::{ReviewDecision, WorkReport};
 use caelum_core::task::{CommandSpec, Strategy};
 use caelum_core::workflow::command::Control;
-use caelum_core::workflow::{
-    Action, DefinitionStatus, ExecutionStatus, Step, StepStatus, StepType,
-};
+use caelum_core::workflow::{Action, ExecutionStatus, Step, StepStatus, StepType};
 use caelum_engine::request::{
-    IfExists, NewExecution, NewTask, NewWorkflow, PageRequest, Patience, Snapshot, StepReport,
-    StepReview,
+    NewExecution, NewTask, PageRequest, Patience, Snapshot, StepReport, StepReview,
 };
 use caelum_engine::{Engine, EngineError, EngineOptions};
-use caelum_plugin_host::BundledPlugin;
 use serde_json::{Map, json};
-use tempfile::TempDir;
 
-/// How long a test waits for a state before it gives up.
-const LIMIT: Duration = Duration::from_secs(60);
-
-struct Place {
-    data: TempDir,
-    root: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Place {
-            data: TempDir::new().expect("a directory"),
-            root: TempDir::new().expect("a directory"),
-        }
-    }
-
-    async fn open(&self) -> Engine {
-        let mut options =
-            EngineOptions::new(self.data.path().to_owned(), self.root.path().to_owned());
-        options.grace = Duration::from_millis(200);
-        // Compiled plugins are the same for every test.
-        options.plugins.cache_directory =
-            Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"));
-        options.bundled = caelum_plugin_bundle::bundled()
-            .iter()
-            .map(|plugin| BundledPlugin { name: plugin.id.to_owned(), bytes: plugin.bytes.into() })
-            .collect();
-        Engine::open(options).await.expect("the engine opens")
-    }
-
-    fn root(&self) -> &Path {
-        self.root.path()
-    }
-}
-
-fn command(id: &str, dependencies: &[&str], line: &str) -> Step {
-    let mut step = Step::new(id.parse().expect("legal"), StepType::Development);
-    step.dependencies = dependencies.iter().map(|name| name.parse().expect("legal")).collect();
-    step.action = Action::Command(CommandSpec {
-        program: line.to_owned(),
-        shell: true,
-        ..CommandSpec::default()
-    });
-    step
-}
-
-fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
-    NewWorkflow {
-        workflow_id: id.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
-        steps,
-        created_by: "tester".to_owned(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
-        if_exists: IfExists::Error,
-        idempotency_key: None,
-    }
-}
-
-fn run(id: &str) -> NewExecution {
-    NewExecution { workflow_id: id.to_owned(), by: "tester".to_owned(), ..NewExecution::default() }
-}
-
-/// Waits until the execution satisfies `wanted`.
-async fn wait_for(engine: &Engine, id: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
-    let until = tokio::time::Instant::now() + LIMIT;
-    let mut seen = None;
-    loop {
-        let patience = Patience { wait: Duration::from_secs(1), after_event: seen };
-        let snapshot = engine.execution(id, patience).await.expect("it exists");
-        if wanted(&snapshot) {
-            return snapshot;
-        }
-        seen = Some(snapshot.execution.head().events);
-        assert!(tokio::time::Instant::now() < until, "not reached: {:#?}", snapshot.execution);
-    }
-}
-
-async fn wait_end(engine: &Engine, id: &str) -> Snapshot {
-    wait_for(engine, id, |snapshot| snapshot.execution.head().end.is_some()).await
-}
+use crate::harness::{Place, execution, shell, wait_end, wait_for, workflow};
 
 fn step(snapshot: &Snapshot, id: &str) -> StepStatus {
     let execution = &snapshot.execution;
@@ -113,11 +22,11 @@ async fn a_chain_runs_and_hands_its_outputs_on() {
     let place = Place::new();
     let engine = place.open().await;
     let steps = vec![
-        command("build", &[], "echo '{\"tag\": \"v7\", \"size\": 3}'"),
-        command("use", &["build"], "echo got {{ steps.build.outputs.tag }} {{ parameters.who }}"),
+        shell("build", &[], "echo '{\"tag\": \"v7\", \"size\": 3}'"),
+        shell("use", &["build"], "echo got {{ steps.build.outputs.tag }} {{ parameters.who }}"),
     ];
     engine.create_workflow(workflow("w", steps)).await.expect("legal");
-    let mut new = run("w");
+    let mut new = execution("w");
     new.parameters = Map::from_iter([("who".to_owned(), json!("ann"))]);
 
     let started = engine.execute(new).await.expect("it starts");
@@ -133,18 +42,18 @@ async fn a_chain_runs_and_hands_its_outputs_on() {
 async fn a_gate_fails_is_mended_and_passes_on_retry() {
     let place = Place::new();
     let engine = place.open().await;
-    let mut checked = command("check", &[], "test -e ready");
+    let mut checked = shell("check", &[], "test -e ready");
     checked.validation = Some("command-succeeded".parse().expect("legal"));
     engine.create_workflow(workflow("w", vec![checked])).await.expect("legal");
 
-    let started = engine.execute(run("w")).await.expect("it starts");
+    let started = engine.execute(execution("w")).await.expect("it starts");
     let id = started.execution.id().to_string();
     let failed = wait_end(&engine, &id).await;
     assert_eq!(failed.execution.status(), ExecutionStatus::Failed);
     let record = &failed.execution.step(0).gates[0];
     assert_eq!(record.verdict.kind.as_str(), "fail", "{:?}", record.verdict);
 
-    std::fs::write(place.root().join("ready"), "").expect("it can be written");
+    std::fs::write(place.root.path().join("ready"), "").expect("it can be written");
     engine
         .control(&id, Control::RetryFailed, "tester".into(), "mended".into())
         .await
@@ -160,7 +69,7 @@ async fn a_gate_fails_is_mended_and_passes_on_retry() {
 async fn parameters_that_a_validator_does_not_take_are_refused_at_creation() {
     let place = Place::new();
     let engine = place.open().await;
-    let mut checked = command("check", &[], "true");
+    let mut checked = shell("check", &[], "true");
     checked.validation = Some("unit-tests".parse().expect("legal"));
     checked.validation_parameters =
         Map::from_iter([("min_tests".to_owned(), json!("many")), ("nothing".to_owned(), json!(1))]);
@@ -184,7 +93,7 @@ async fn work_by_hand_is_reported_reviewed_and_done() {
     let mut manual = Step::new("sign".parse().expect("legal"), StepType::Validation);
     manual.validation = Some("manual-review".parse().expect("legal"));
     engine.create_workflow(workflow("w", vec![manual])).await.expect("legal");
-    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    let id = engine.execute(execution("w")).await.expect("it starts").execution.id().to_string();
     wait_for(&engine, &id, |now| now.execution.status() == ExecutionStatus::Paused).await;
     let report = |step: &str| StepReport {
         execution_id: id.clone(),
@@ -222,17 +131,17 @@ async fn work_by_hand_is_reported_reviewed_and_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_engine_leaves_executions_that_go_on_when_it_is_opened_again() {
     let place = Place::new();
-    let witness = place.root().join("witness");
+    let witness = place.root.path().join("witness");
     let line = |name: &str| format!("echo {name} >> witness");
     let steps = vec![
-        command("first", &[], &line("first")),
+        shell("first", &[], &line("first")),
         // The first delivery waits for the end of the engine; the second one finds the file and goes on.
-        command("slow", &["first"], "if test -e go; then echo slow >> witness; else sleep 600; fi"),
-        command("last", &["slow"], &line("last")),
+        shell("slow", &["first"], "if test -e go; then echo slow >> witness; else sleep 600; fi"),
+        shell("last", &["slow"], &line("last")),
     ];
     let engine = place.open().await;
     engine.create_workflow(workflow("w", steps)).await.expect("legal");
-    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    let id = engine.execute(execution("w")).await.expect("it starts").execution.id().to_string();
     wait_for(&engine, &id, |now| {
         now.execution.step(1).targets.first().is_some_and(|target| target.epoch > 0)
     })
@@ -240,7 +149,7 @@ async fn a_closed_engine_leaves_executions_that_go_on_when_it_is_opened_again() 
 
     engine.close().await;
     drop(engine);
-    std::fs::write(place.root().join("go"), "").expect("it can be written");
+    std::fs::write(place.root.path().join("go"), "").expect("it can be written");
     let engine = place.open().await;
     let ended = wait_end(&engine, &id).await;
 
@@ -255,9 +164,9 @@ async fn a_closed_engine_leaves_executions_that_go_on_when_it_is_opened_again() 
 async fn cancelling_ends_what_runs() {
     let place = Place::new();
     let engine = place.open().await;
-    let steps = vec![command("long", &[], "sleep 600"), command("never", &["long"], "true")];
+    let steps = vec![shell("long", &[], "sleep 600"), shell("never", &["long"], "true")];
     engine.create_workflow(workflow("w", steps)).await.expect("legal");
-    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    let id = engine.execute(execution("w")).await.expect("it starts").execution.id().to_string();
     wait_for(&engine, &id, |now| {
         now.execution.step(0).targets.first().is_some_and(|target| target.epoch > 0)
     })
@@ -275,7 +184,7 @@ async fn cancelling_ends_what_runs() {
 async fn the_same_key_gives_the_same_answer_and_another_request_is_refused() {
     let place = Place::new();
     let engine = place.open().await;
-    let mut new = workflow("w", vec![command("a", &[], "true")]);
+    let mut new = workflow("w", vec![shell("a", &[], "true")]);
     new.idempotency_key = Some("create".to_owned());
     let first = engine.create_workflow(new.clone()).await.expect("legal");
     let again = engine.create_workflow(new.clone()).await.expect("the same");
@@ -284,7 +193,7 @@ async fn the_same_key_gives_the_same_answer_and_another_request_is_refused() {
     let refused = engine.create_workflow(new).await.expect_err("another request");
     assert!(refused.to_string().contains("was used for another request"), "{refused}");
 
-    let keyed = NewExecution { idempotency_key: Some("run".to_owned()), ..run("w") };
+    let keyed = NewExecution { idempotency_key: Some("run".to_owned()), ..execution("w") };
     let one = engine.execute(keyed.clone()).await.expect("it starts");
     let two = engine.execute(keyed).await.expect("the same");
     assert_eq!(one.execution.id(), two.execution.id());
@@ -338,7 +247,7 @@ async fn two_hundred_steps_in_a_row_complete() {
         .map(|index| {
             let before = format!("s{}", index - 1);
             let dependencies: &[&str] = if index == 0 { &[] } else { &[&before] };
-            let mut step = command(&format!("s{index}"), dependencies, "true");
+            let mut step = shell(&format!("s{index}"), dependencies, "true");
             if let Action::Command(command) = &mut step.action {
                 command.shell = false;
             }
@@ -346,7 +255,7 @@ async fn two_hundred_steps_in_a_row_complete() {
         })
         .collect();
     engine.create_workflow(workflow("w", steps)).await.expect("legal");
-    let id = engine.execute(run("w")).await.expect("it starts").execution.id().to_string();
+    let id = engine.execute(execution("w")).await.expect("it starts").execution.id().to_string();
 
     let ended = wait_end(&engine, &id).await;
 
@@ -359,7 +268,7 @@ async fn two_hundred_steps_in_a_row_complete() {
 async fn two_engines_cannot_share_a_data_directory() {
     let place = Place::new();
     let engine = place.open().await;
-    let options = EngineOptions::new(place.data.path().to_owned(), place.root().to_owned());
+    let options = EngineOptions::new(place.data.path().to_owned(), place.root.path().to_owned());
 
     let refused = Engine::open(options).await.expect_err("the directory is taken");
 

@@ -12,11 +12,11 @@ use serde_json::Map;
 use tempfile::TempDir;
 
 /// How long a test waits for a state before it gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Place {
-    data: TempDir,
-    root: TempDir,
+    pub(crate) data: TempDir,
+    pub(crate) root: TempDir,
 }
 
 impl Place {
@@ -58,8 +58,9 @@ pub(crate) fn shell(id: &str, dependencies: &[&str], line: &str) -> Step {
     step(id, dependencies, Action::Command(command))
 }
 
-pub(crate) async fn create(engine: &Engine, id: &str, steps: Vec<Step>) {
-    let new = NewWorkflow {
+/// A new workflow of these steps.
+pub(crate) fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
+    NewWorkflow {
         workflow_id: id.to_owned(),
         name: None,
         description: String::new(),
@@ -71,18 +72,21 @@ pub(crate) async fn create(engine: &Engine, id: &str, steps: Vec<Step>) {
         metadata: Map::new(),
         if_exists: IfExists::Error,
         idempotency_key: None,
-    };
-    engine.create_workflow(new).await.expect("legal");
+    }
+}
+
+pub(crate) async fn create(engine: &Engine, id: &str, steps: Vec<Step>) {
+    engine.create_workflow(workflow(id, steps)).await.expect("legal");
+}
+
+/// A run of a workflow.
+pub(crate) fn execution(id: &str) -> NewExecution {
+    NewExecution { workflow_id: id.to_owned(), by: "tester".to_owned(), ..NewExecution::default() }
 }
 
 /// Starts a run and returns its id.
 pub(crate) async fn start(engine: &Engine, id: &str) -> String {
-    let new = NewExecution {
-        workflow_id: id.to_owned(),
-        by: "tester".to_owned(),
-        ..NewExecution::default()
-    };
-    engine.execute(new).await.expect("it starts").execution.id().to_string()
+    engine.execute(execution(id)).await.expect("it starts").execution.id().to_string()
 }
 
 /// Waits until the execution satisfies `wanted`.

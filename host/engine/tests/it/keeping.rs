@@ -2,7 +2,7 @@
 
 mod backups;
 mod counted;
-mod harness;
 mod imports;
 mod limits;
+mod machine;
 mod retained;

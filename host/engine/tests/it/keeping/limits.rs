@@ -2,7 +2,7 @@
 
 use caelum_engine::Engine;
 
-use crate::harness::{Place, command, create, run};
+use super::machine::{Place, command, create, run};
 
 const MINUTE_MS: u64 = 60_000;
 

@@ -11,9 +11,9 @@ use caelum_engine::request::NewExecution;
 use caelum_machines::ToolServer;
 use serde_json::{Map, Value, json};
 
+use super::http::server;
+use super::tools::{SERVER, calling};
 use crate::harness::{Place, create, failure, run, shell, start, state, step, wait_end, wait_for};
-use crate::http::server;
-use crate::tools::{SERVER, calling};
 
 fn over(mut step: Step, list: Value, max: u32) -> Step {
     step.map = Some(StepMap { max, ..StepMap::over(list) });

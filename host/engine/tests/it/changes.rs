@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use caelum_core::evidence::ProbeAnswer;
 use caelum_core::id::MachineId;
@@ -13,18 +12,17 @@ use caelum_core::task::{
 use caelum_core::workflow::command::Control;
 use caelum_core::workflow::{DefinitionStatus, ExecutionStatus, Step, StepType, TargetPhase};
 use caelum_engine::request::{
-    IfExists, NewExecution, NewTask, NewWorkflow, PageRequest, Patience, Snapshot, WorkflowChange,
+    NewExecution, NewTask, NewWorkflow, PageRequest, Patience, Snapshot, WorkflowChange,
     WorkflowFilter,
 };
 use caelum_engine::{Engine, EngineOptions};
 use caelum_machines::fabric::Pending;
 use caelum_machines::{Fabric, MachineInfo, MachineState, OutputSoFar};
-use serde_json::{Map, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits for a state before it gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::harness::{self, wait_for};
 
 async fn open(place: &TempDir) -> Engine {
     let data = place.path().join("data");
@@ -41,17 +39,10 @@ fn manual(id: &str) -> Step {
 
 fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
     NewWorkflow {
-        workflow_id: id.to_owned(),
-        name: None,
         description: "as it was".to_owned(),
-        pattern: String::new(),
-        steps,
         created_by: "ann".to_owned(),
-        status: DefinitionStatus::Active,
         parameters_schema: Some(json!({"type": "object"})),
-        metadata: Map::new(),
-        if_exists: IfExists::Error,
-        idempotency_key: None,
+        ..harness::workflow(id, steps)
     }
 }
 
@@ -61,20 +52,6 @@ fn change(id: &str) -> WorkflowChange {
 
 fn run(id: &str) -> NewExecution {
     NewExecution { workflow_id: id.to_owned(), by: "ann".to_owned(), ..NewExecution::default() }
-}
-
-async fn wait_for(engine: &Engine, id: &str, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
-    let until = tokio::time::Instant::now() + LIMIT;
-    let mut seen = None;
-    loop {
-        let patience = Patience { wait: Duration::from_secs(1), after_event: seen };
-        let snapshot = engine.execution(id, patience).await.expect("it exists");
-        if wanted(&snapshot) {
-            return snapshot;
-        }
-        seen = Some(snapshot.execution.head().events);
-        assert!(tokio::time::Instant::now() < until, "not reached: {:#?}", snapshot.execution);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,8 @@ use caelum_engine::Engine;
 use caelum_engine::request::PageRequest;
 use caelum_engine::retention::RetentionOptions;
 
-use crate::harness::{DAY, Place, by_hand, command, create, run, start, until, wait_for};
+use super::machine::{DAY, Place, by_hand, command, create, run, until};
+use crate::harness::{start, wait_for};
 
 async fn listed(engine: &Engine) -> Vec<String> {
     let page = PageRequest { limit: 200, cursor: None };

@@ -5,7 +5,8 @@ use caelum_core::workflow::RetryPolicy;
 use caelum_core::workflow::command::Control;
 use caelum_engine::meters::Measured;
 
-use crate::harness::{Place, by_hand, command, create, run, start, wait_for};
+use super::machine::{Place, by_hand, command, create, run};
+use crate::harness::{start, wait_for};
 
 fn of<const N: usize>(counted: &[(&'static str, u64)], words: [&str; N]) -> [u64; N] {
     words.map(|word| counted.iter().find(|(known, _)| *known == word).expect("a word").1)

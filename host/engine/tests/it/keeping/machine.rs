@@ -12,8 +12,8 @@ use caelum_core::task::{
     CommandSpec, FailureClass, IdempotencyKey, OutcomeStatus, Output, Probe, TaskFailure,
     TaskOutcome, TaskSpec, Work,
 };
-use caelum_core::workflow::{Action, DefinitionStatus, Step, StepType};
-use caelum_engine::request::{IfExists, NewExecution, NewWorkflow, Patience, Snapshot};
+use caelum_core::workflow::{Action, Step, StepType};
+use caelum_engine::request::{IfExists, NewWorkflow};
 use caelum_engine::{Engine, EngineOptions};
 use caelum_machines::fabric::Pending;
 use caelum_machines::{Fabric, MachineInfo, MachineState, OutputSoFar};
@@ -22,8 +22,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// How long a test waits for a state before it gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::harness::{LIMIT, start, wait_end, workflow};
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -162,59 +161,16 @@ pub(crate) fn by_hand(id: &str) -> Step {
     step
 }
 
-pub(crate) fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
-    NewWorkflow {
-        workflow_id: id.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
-        steps,
-        created_by: "tester".to_owned(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
-        if_exists: IfExists::NewRevision,
-        idempotency_key: None,
-    }
-}
-
+/// Makes the workflow, or its next revision.
 pub(crate) async fn create(engine: &Engine, id: &str, steps: Vec<Step>) {
-    engine.create_workflow(workflow(id, steps)).await.expect("legal");
-}
-
-/// Starts a run and returns its id.
-pub(crate) async fn start(engine: &Engine, id: &str) -> String {
-    let new = NewExecution {
-        workflow_id: id.to_owned(),
-        by: "tester".to_owned(),
-        ..NewExecution::default()
-    };
-    engine.execute(new).await.expect("it starts").execution.id().to_string()
-}
-
-/// Waits until the execution is as wanted.
-pub(crate) async fn wait_for(
-    engine: &Engine,
-    id: &str,
-    wanted: impl Fn(&Snapshot) -> bool,
-) -> Snapshot {
-    let until = tokio::time::Instant::now() + LIMIT;
-    let mut seen = None;
-    loop {
-        let patience = Patience { wait: Duration::from_secs(1), after_event: seen };
-        let snapshot = engine.execution(id, patience).await.expect("it exists");
-        if wanted(&snapshot) {
-            return snapshot;
-        }
-        seen = Some(snapshot.execution.head().events);
-        assert!(tokio::time::Instant::now() < until, "not reached: {:#?}", snapshot.execution);
-    }
+    let new = NewWorkflow { if_exists: IfExists::NewRevision, ..workflow(id, steps) };
+    engine.create_workflow(new).await.expect("legal");
 }
 
 /// Runs a workflow to its end and returns the execution's id.
 pub(crate) async fn run(engine: &Engine, id: &str) -> String {
     let execution = start(engine, id).await;
-    wait_for(engine, &execution, |now| now.execution.head().end.is_some()).await;
+    wait_end(engine, &execution).await;
     execution
 }
 
