@@ -56,7 +56,7 @@ pub(crate) async fn validate(
         Operation::Validate { parameters: parameters.to_string(), context: context.to_string() };
     let findings_max = host.limits.findings_max;
     let order = Order { operation, parameters, tree: Ok(tree), now: Duration::ZERO, control };
-    run(host, plugin, order, |answer| match answer {
+    run(host, plugin, order, move |answer| match answer {
         Answer::Assessment(Ok(given)) => {
             convert::assessment(given, findings_max).map_err(PluginFailure::Host)
         }
@@ -79,7 +79,7 @@ pub(crate) async fn plan(
         Operation::Plan { parameters: parameters.to_string(), context: context.to_string() };
     let limits = host.limits.plan();
     let order = Order { operation, parameters, tree: Ok(tree), now: Duration::ZERO, control };
-    run(host, plugin, order, |answer| match answer {
+    run(host, plugin, order, move |answer| match answer {
         Answer::Plan(Ok(given)) => convert::plan(given, limits).map_err(PluginFailure::Host),
         Answer::Plan(Err(error)) => Err(convert::plugin_error(error)),
         _ => Err(wrong_kind()),
@@ -110,7 +110,7 @@ pub(crate) async fn judge(
     let now = Duration::from_micros(u64::try_from(evidence.started_at.as_micros()).unwrap_or(0));
     let findings_max = host.limits.findings_max;
     let order = Order { operation, parameters, tree, now, control };
-    run(host, plugin, order, |answer| match answer {
+    run(host, plugin, order, move |answer| match answer {
         Answer::Verdict(Ok(given)) => {
             convert::verdict(given, findings_max).map_err(PluginFailure::Host)
         }
@@ -140,19 +140,16 @@ struct Order<'a> {
 /// # Cancel safety
 ///
 /// Dropping the future ends the call within a few milliseconds; nothing is left behind.
-async fn run<T>(
+async fn run<T: Send + 'static>(
     host: &Arc<Host>,
     plugin: &Arc<Plugin>,
     order: Order<'_>,
-    convert: impl FnOnce(Answer) -> Result<T, PluginFailure>,
+    convert: impl FnOnce(Answer) -> Result<T, PluginFailure> + Send + 'static,
 ) -> Called<T> {
-    let mut report = CallReport::new(host.next_call());
-    let outcome = match ready(plugin, &order) {
-        Ok(()) => {
-            let done = on_own_threads(host, plugin, order, report.call).await;
-            fill(&mut report, done).and_then(convert)
-        }
-        Err(failure) => Err(failure),
+    let report = CallReport::new(host.next_call());
+    let Done { report, outcome } = match ready(plugin, &order) {
+        Ok(()) => on_own_threads(host, plugin, order, report, convert).await,
+        Err(failure) => Done { report, outcome: Err(failure) },
     };
     note(plugin, host, &outcome);
     let outcome = outcome.map_err(|failure| CallError {
@@ -213,14 +210,17 @@ fn ready(plugin: &Plugin, order: &Order<'_>) -> Result<(), PluginFailure> {
 }
 
 /// What comes back from the threads of the guests.
-struct Done {
-    queued: Duration,
-    performed: Result<Performed, HostReason>,
+struct Done<T> {
+    report: CallReport,
+    outcome: Result<T, PluginFailure>,
 }
 
-fn fill(report: &mut CallReport, done: Done) -> Result<Answer, PluginFailure> {
-    report.queued = done.queued;
-    let performed = done.performed.map_err(PluginFailure::Host)?;
+/// Writes down what a call took. Returns what it answered.
+fn fill(
+    report: &mut CallReport,
+    performed: Result<Performed, HostReason>,
+) -> Result<Answer, PluginFailure> {
+    let performed = performed.map_err(PluginFailure::Host)?;
     report.instantiated = performed.instantiated;
     report.duration = performed.duration;
     report.deadline_left = performed.deadline_left;
@@ -245,12 +245,16 @@ impl Drop for Abort {
     }
 }
 
-async fn on_own_threads(
+/// Runs a call where guests run. Its answer is read and checked there, too: it may be large, and who waits for it serves
+/// others.
+async fn on_own_threads<T: Send + 'static>(
     host: &Arc<Host>,
     plugin: &Arc<Plugin>,
     order: Order<'_>,
-    call: u64,
-) -> Done {
+    mut report: CallReport,
+    convert: impl FnOnce(Answer) -> Result<T, PluginFailure> + Send + 'static,
+) -> Done<T> {
+    let call = report.call;
     let caller = Caller {
         plugin: plugin.name().to_string(),
         version: plugin.version().to_string(),
@@ -266,9 +270,12 @@ async fn on_own_threads(
         async move {
             let begun = Instant::now();
             let turn = turn(&host, &plugin, &control.cancel).await;
-            let queued = begun.elapsed();
-            // Whoever has gone away is told nothing.
-            let tell = |performed| drop(sender.send(Done { queued, performed }));
+            report.queued = begun.elapsed();
+            let tell = |performed| {
+                let outcome = fill(&mut report, performed).and_then(convert);
+                // Whoever has gone away is told nothing.
+                drop(sender.send(Done { report, outcome }));
+            };
             match turn {
                 Ok(_turn) => {
                     in_turn(&host, &plugin, operation, tree, now, control, caller, tell).await;
@@ -290,7 +297,7 @@ async fn on_own_threads(
         _ => "the host is shutting down",
     };
     let reason = HostReason::Internal { message: message.to_owned() };
-    Done { queued: Duration::ZERO, performed: Err(reason) }
+    Done { report: CallReport::new(call), outcome: Err(PluginFailure::Host(reason)) }
 }
 
 #[expect(clippy::too_many_arguments, reason = "called once, with everything that a call is given")]

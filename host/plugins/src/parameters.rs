@@ -1,5 +1,7 @@
 //! Parameters of a call against the schema that the plugin declares: checked by the host before the guest sees them.
 
+mod effort;
+
 use caelum_core::near::did_you_mean;
 use caelum_core::plugin::ParameterProblem;
 use jsonschema::error::ValidationErrorKind;
@@ -14,22 +16,39 @@ const PROBLEMS_MAX: usize = 50;
 /// Memory that one regular expression of a schema may take when it is compiled.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Regular expressions in one schema: with their largest size, 50 MiB.
+const PATTERNS_MAX: usize = 50;
+
 /// A schema, ready to check parameters.
 #[derive(Debug)]
 pub(crate) struct Schema {
     validator: Validator,
+    /// What it was made of, to tell how much work a check is.
+    document: Value,
     /// The names that the schema knows at its top, for near names.
     names: Vec<String>,
 }
 
 impl Schema {
-    /// Prepares a schema. References to other documents are refused, and regular expressions run in linear time: a
-    /// plugin's schema must not make the host wait.
+    /// Prepares a schema. A plugin's schema must not make the host wait: references lead nowhere but into the schema,
+    /// regular expressions are few and run in linear time, and [`Schema::problems`] knows how much work a check is.
     ///
     /// # Errors
     ///
     /// What is wrong with the schema.
     pub(crate) fn compile(schema: &Value) -> Result<Self, String> {
+        if let Some(reference) = effort::outward_reference(schema) {
+            return Err(format!(
+                "its schema of parameters refers to `{}`; references begin with `#/` and lead into the schema",
+                text::line(reference)
+            ));
+        }
+        let patterns = effort::patterns(schema);
+        if patterns > PATTERNS_MAX {
+            return Err(format!(
+                "its schema of parameters has {patterns} regular expressions; at most {PATTERNS_MAX} are allowed"
+            ));
+        }
         let patterns =
             PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
         let validator = jsonschema::draft202012::options()
@@ -42,7 +61,7 @@ impl Schema {
             .and_then(Value::as_object)
             .map(|properties| properties.keys().cloned().collect())
             .unwrap_or_default();
-        Ok(Schema { validator, names })
+        Ok(Schema { validator, document: schema.clone(), names })
     }
 
     /// Returns everything that is wrong with the parameters.
@@ -51,6 +70,15 @@ impl Schema {
             return vec![ParameterProblem {
                 pointer: String::new(),
                 message: "parameters are a JSON object".to_owned(),
+            }];
+        }
+        if !effort::is_affordable(&self.document, parameters) {
+            return vec![ParameterProblem {
+                pointer: String::new(),
+                message: format!(
+                    "to check them against the plugin's schema would take more than {} steps",
+                    effort::STEPS_MAX
+                ),
             }];
         }
         self.validator
@@ -132,12 +160,59 @@ mod tests {
 
     #[test]
     fn a_schema_cannot_reach_out_or_make_the_host_wait() {
-        assert!(Schema::compile(&json!({"$ref": "https://example.com/x.json"})).is_err());
-        assert!(Schema::compile(&json!({"$ref": "file:///etc/passwd"})).is_err());
+        for reference in ["https://example.com/x.json", "file:///etc/passwd", "x.json", "#anchor"] {
+            let told = Schema::compile(&json!({"properties": {"a": {"$ref": reference}}}));
+            assert_eq!(
+                told.expect_err("it leads out"),
+                format!(
+                    "its schema of parameters refers to `{reference}`; references begin with `#/` and lead into the \
+                     schema"
+                )
+            );
+        }
 
         let slow = json!({"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}});
         let schema = Schema::compile(&slow).expect("linear time");
         let hostile = json!({"a": format!("{}!", "a".repeat(50_000))});
         assert_eq!(schema.problems(&hostile).len(), 1);
+    }
+
+    /// Each step doubles: forty of them, in three kilobytes, would be a day.
+    #[test]
+    fn a_schema_that_doubles_at_each_step_is_not_walked() {
+        let step = |next: usize| json!({"allOf": [{"$ref": format!("#/$defs/{next}")}, {"$ref": format!("#/$defs/{next}")}]});
+        let mut steps: serde_json::Map<String, Value> =
+            (0..40).map(|number| (number.to_string(), step(number + 1))).collect();
+        steps.insert("40".to_owned(), json!({"type": "object"}));
+        let ladder = Schema::compile(&json!({"$defs": steps, "$ref": "#/$defs/0"}));
+        // And one that doubles with each level of what it is given.
+        let same = json!({"$ref": "#"});
+        let deep = json!({"properties": {"a": {"allOf": [same, same]}}});
+        let nested = (0..60).fold(json!({}), |inner, _| json!({"a": inner}));
+        let spiral = Schema::compile(&deep);
+
+        for (schema, parameters) in [(ladder, json!({})), (spiral, nested)] {
+            let problems = schema.expect("it is well-formed").problems(&parameters);
+
+            assert_eq!(
+                problems[0].message,
+                "to check them against the plugin's schema would take more than 100000 steps"
+            );
+        }
+    }
+
+    #[test]
+    fn a_schema_has_a_few_regular_expressions_and_no_more() {
+        let with = |count: usize| {
+            let properties: serde_json::Map<String, Value> =
+                (0..count).map(|number| (number.to_string(), json!({"pattern": "^a"}))).collect();
+            Schema::compile(&json!({"properties": properties}))
+        };
+
+        assert!(with(50).is_ok());
+        assert_eq!(
+            with(51).expect_err("one too many"),
+            "its schema of parameters has 51 regular expressions; at most 50 are allowed"
+        );
     }
 }
