@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use caelum_core::plugin::PluginKind;
 use caelum_plugin_host::{
-    BundledPlugin, Compiler, Limits, Loading, Options, Plugins, Refused, Reload, Stage,
+    BundledPlugin, Compiler, Limits, Loading, Options, Refused, Reload, Stage,
 };
 
 use crate::guests::Guest;
 use crate::harness::{judge, quick};
+use crate::watched::Watched;
 
 /// How long another client may wait while something hostile happens, on a machine with other work.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
@@ -41,7 +42,7 @@ fn bundled(name: &str, bytes: Vec<u8>) -> BundledPlugin {
 
 async fn refused(limits: Limits, bytes: Vec<u8>) -> Refused {
     let plugins =
-        Plugins::open(options(limits, None), vec![bundled("bomb", bytes)]).await.expect("opens");
+        Watched::open(options(limits, None), vec![bundled("bomb", bytes)]).await.expect("opens");
     plugins.snapshot().refused.first().cloned().expect("it is refused")
 }
 
@@ -74,7 +75,7 @@ async fn what_the_compiler_process_makes_works_with_and_without_a_cache() {
     for cache in [None, Some(cache.as_path())] {
         for bytes in [Guest::default().validator(), Guest::default().core_module()] {
             let bundled = vec![bundled("guest", bytes)];
-            let plugins = Plugins::open(options(quick(), cache), bundled).await.expect("opens");
+            let plugins = Watched::open(options(quick(), cache), bundled).await.expect("opens");
             assert_eq!(plugins.snapshot().refused, []);
 
             let plugin = plugins.find(PluginKind::Validator, "guest").expect("it is served");
@@ -97,7 +98,7 @@ async fn n61_a_file_that_compiles_too_long_is_killed_at_its_limit_and_others_are
         ..options(limits, None)
     };
     let good = vec![bundled("good", Guest::named("good").validator())];
-    let plugins = Plugins::open(options, good).await.expect("opens");
+    let plugins = Watched::open(options, good).await.expect("opens");
     let good = plugins.find_loaded(PluginKind::Validator, "good").await.expect("it comes first");
 
     let mut answers = Vec::new();
@@ -150,7 +151,7 @@ async fn n63_a_compiler_that_breaks_down_or_is_another_program_is_told() {
         let options = Options { compiler, ..options(quick(), None) };
         let guest = vec![bundled("guest", Guest::default().validator())];
 
-        let plugins = Plugins::open(options, guest).await.expect("opens");
+        let plugins = Watched::open(options, guest).await.expect("opens");
 
         let refused = plugins.snapshot().refused.clone();
         assert_eq!(refused[0].stage, Stage::Compile);
@@ -185,7 +186,7 @@ async fn n64_n65_what_the_cache_holds_is_believed_only_as_it_was_put_there() {
         let cache = folder.path().join("cache");
         let open = || {
             let guest = vec![bundled("guest", Guest::default().validator())];
-            Plugins::open(options(quick(), Some(&cache)), guest)
+            Watched::open(options(quick(), Some(&cache)), guest)
         };
         drop(open().await.expect("opens"));
         let code = fs::read_dir(&cache)
@@ -208,7 +209,7 @@ async fn calls_wait_for_a_plugin_that_is_being_loaded_and_no_longer_than_they_ma
     let limits = Limits { load_deadline: Duration::from_millis(50), ..quick() };
     let late = vec![bundled("guest", slow_to_compile(3_000).validator())];
     let options = Options { loading: Loading::Behind, ..options(limits, None) };
-    let plugins = Plugins::open(options, late).await.expect("opens at once");
+    let plugins = Watched::open(options, late).await.expect("opens at once");
 
     let told = plugins.find_loaded(PluginKind::Validator, "guest").await.expect_err("not yet");
 
@@ -232,7 +233,7 @@ async fn many_who_ask_for_one_plugin_have_it_compiled_once() {
         (0..6).map(|number| bundled(&format!("copy {number}"), bytes.clone())).collect();
 
     let plugins = Arc::new(
-        Plugins::open(Options { reload: Reload::Never, ..options(quick(), Some(&cache)) }, same)
+        Watched::open(Options { reload: Reload::Never, ..options(quick(), Some(&cache)) }, same)
             .await
             .expect("opens"),
     );

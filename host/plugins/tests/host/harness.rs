@@ -9,8 +9,10 @@ use caelum_core::evidence::{Evidence, Verdict};
 use caelum_core::id::{Digest, MachineId};
 use caelum_core::plugin::PluginKind;
 use caelum_core::tree::{MapTree, Tree};
-use caelum_plugin_host::{BundledPlugin, CallControl, Called, Limits, Options, Plugin, Plugins};
+use caelum_plugin_host::{BundledPlugin, CallControl, Called, Limits, Options, Plugin};
 use serde_json::{Value, json};
+
+use crate::watched::Watched;
 
 /// Limits under which a hostile guest is found out quickly.
 pub(crate) fn quick() -> Limits {
@@ -25,7 +27,7 @@ pub(crate) fn quick() -> Limits {
 }
 
 /// A host that serves these components.
-pub(crate) async fn host(limits: Limits, bundled: &[(&str, Vec<u8>)]) -> Plugins {
+pub(crate) async fn host(limits: Limits, bundled: &[(&str, Vec<u8>)]) -> Watched {
     let bundled = bundled
         .iter()
         .map(|(name, bytes)| BundledPlugin {
@@ -34,11 +36,11 @@ pub(crate) async fn host(limits: Limits, bundled: &[(&str, Vec<u8>)]) -> Plugins
         })
         .collect();
     let options = Options { limits, ..Options::default() };
-    Plugins::open(options, bundled).await.expect("the options are legal")
+    Watched::open(options, bundled).await.expect("the options are legal")
 }
 
 /// A host that serves one validator, and the validator.
-pub(crate) async fn serving(limits: Limits, component: Vec<u8>) -> (Plugins, Arc<Plugin>) {
+pub(crate) async fn serving(limits: Limits, component: Vec<u8>) -> (Watched, Arc<Plugin>) {
     let plugins = host(limits, &[("guest", component)]).await;
     if let Some(refused) = plugins.snapshot().refused.first() {
         panic!("{refused}");
@@ -75,13 +77,13 @@ pub(crate) fn evidence_with(path: &str, text: &str) -> Evidence {
 }
 
 /// Asks a validator about nothing.
-pub(crate) async fn judge(plugins: &Plugins, plugin: &Arc<Plugin>) -> Called<Verdict> {
+pub(crate) async fn judge(plugins: &Watched, plugin: &Arc<Plugin>) -> Called<Verdict> {
     judge_in(plugins, plugin, Arc::new(MapTree::new())).await
 }
 
 /// Asks a validator about a tree.
 pub(crate) async fn judge_in(
-    plugins: &Plugins,
+    plugins: &Watched,
     plugin: &Arc<Plugin>,
     tree: Arc<dyn Tree>,
 ) -> Called<Verdict> {
@@ -90,7 +92,7 @@ pub(crate) async fn judge_in(
 
 /// Asks a validator with everything.
 pub(crate) async fn judge_with(
-    plugins: &Plugins,
+    plugins: &Watched,
     plugin: &Arc<Plugin>,
     tree: Arc<dyn Tree>,
     parameters: &Value,

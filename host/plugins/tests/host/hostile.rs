@@ -7,7 +7,7 @@ use std::time::Duration;
 use caelum_core::evidence::Verdict;
 use caelum_core::plugin::{HostReason, PluginFailure, PluginKind};
 use caelum_core::tree::{Entry, MapTree, Tree, TreeError};
-use caelum_plugin_host::{CallControl, Called, Limits, Plugin, Plugins, Progress};
+use caelum_plugin_host::{CallControl, Called, Limits, Plugin, Progress};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guests::{ANSWER, FOR_EVER, Guest, SCRATCH, say};
 use crate::harness::{host, judge, judge_with, quick, serving, told};
+use crate::watched::Watched;
 
 /// Far longer than anything here should take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ struct Running {
     cancel: CancellationToken,
 }
 
-async fn run_endless(plugins: &Plugins, plugin: &Arc<Plugin>) -> Running {
+async fn run_endless(plugins: &Watched, plugin: &Arc<Plugin>) -> Running {
     let (sender, mut progress) = watch::channel(Progress::default());
     let cancel = CancellationToken::new();
     let control = CallControl { cancel: cancel.clone(), progress: Some(sender) };

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use caelum_core::plugin::{PluginFailure, PluginKind};
 use caelum_plugin_host::{
-    BundledPlugin, Limits, Lock, Options, Plugin, Plugins, Reload, Snapshot, Stage, Trust,
-    TrustMode,
+    BundledPlugin, Limits, Lock, Options, Plugin, Reload, Snapshot, Stage, Trust, TrustMode,
 };
 use tempfile::TempDir;
 
 use crate::guests::{FOR_EVER, Guest};
 use crate::harness::{judge, quick, told};
+use crate::watched::Watched;
 
 /// Within which time a change has to be seen; ten times as long on a machine with other work.
 const SEEN_WITHIN: Duration = Duration::from_secs(20);
 
 struct Live {
     folder: TempDir,
-    plugins: Plugins,
+    plugins: Watched,
 }
 
 impl Live {
@@ -36,7 +36,7 @@ impl Live {
         mode: TrustMode,
         limits: Limits,
         bundled: Vec<BundledPlugin>,
-    ) -> Plugins {
+    ) -> Watched {
         let options = Options {
             limits,
             directory: Some(folder.join("plugins")),
@@ -45,7 +45,7 @@ impl Live {
             trust: Trust { mode, lock: Some(folder.join("trust/plugins.lock")) },
             ..Options::default()
         };
-        Plugins::open(options, bundled).await.expect("the options are legal")
+        Watched::open(options, bundled).await.expect("the options are legal")
     }
 
     fn path(&self, name: &str) -> PathBuf {

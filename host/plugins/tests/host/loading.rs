@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use caelum_core::plugin::{Phase, PluginKind};
-use caelum_plugin_host::{BundledPlugin, Options, Plugins, Refused, Stage};
+use caelum_plugin_host::{BundledPlugin, Options, Refused, Stage};
 
 use crate::guests::{Guest, component, typed_module};
 use crate::harness::{host, judge, quick};
+use crate::watched::Watched;
 
 /// What a host says of a file that it does not take.
 async fn refused(bytes: Vec<u8>) -> Refused {
@@ -27,14 +28,14 @@ async fn refused_at(stage: Stage, bytes: Vec<u8>) -> String {
     refused.reason
 }
 
-async fn opened(directory: &Path, cache: Option<&Path>, bundled: Vec<BundledPlugin>) -> Plugins {
+async fn opened(directory: &Path, cache: Option<&Path>, bundled: Vec<BundledPlugin>) -> Watched {
     let options = Options {
         limits: quick(),
         directory: Some(directory.to_owned()),
         cache_directory: cache.map(Path::to_owned),
         ..Options::default()
     };
-    Plugins::open(options, bundled).await.expect("the options are legal")
+    Watched::open(options, bundled).await.expect("the options are legal")
 }
 
 fn bundled(bytes: Vec<u8>) -> BundledPlugin {

@@ -1,5 +1,6 @@
 //! Tests of the plugin host against guests that are written for them: good ones, broken ones, hostile ones.
 
+mod bystander;
 mod calls;
 mod compiler;
 mod guests;
@@ -7,7 +8,10 @@ mod harness;
 mod hostile;
 mod live;
 mod loading;
+mod noticed;
 mod numbers;
 mod sdk;
 mod security;
+mod trees;
 mod wasi;
+mod watched;

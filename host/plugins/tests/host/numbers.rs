@@ -1,5 +1,5 @@
-//! Where each of the numbered security tests is, and which test holds each limit. A test that is renamed or lost is
-//! missed here.
+//! Where each of the numbered security tests is, during which of them another client is answered, and which test holds
+//! each limit. A test that is renamed or lost is missed here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,6 +45,16 @@ const TESTS: &[(&[u8], &str, &str)] = &[
     (&[36], WASI, "an_exit_is_an_error_and_not_the_end_of_the_server"),
     (&[37], SDK, "no_wild_path_gives_anything"),
     (&[37], TARGET, "paths_that_leave_the_root_are_denied"),
+    (
+        &[38, 40, 41],
+        GUEST_TREES,
+        "n38_n40_n41_links_pipes_sockets_and_secrets_give_a_guest_nothing",
+    ),
+    (
+        &[38],
+        GUEST_TREES,
+        "n38_a_directory_that_is_exchanged_for_a_link_during_calls_gives_no_secret",
+    ),
     (&[38], TREES, "links_are_shown_and_never_followed"),
     (&[38], APPLYING, "a_directory_swapped_for_a_link_is_not_written_through"),
     (&[40], TREES, "every_wrong_question_has_its_own_answer"),
@@ -79,6 +89,7 @@ const TESTS: &[(&[u8], &str, &str)] = &[
     (&[64, 65], COMPILER, "n64_n65_what_the_cache_holds_is_believed_only_as_it_was_put_there"),
     (&[65], RUNTIME, "a_compiler_process_makes_what_every_allocator_can_run"),
     (&[66], TOOLS, "no_tool_changes_what_plugins_may_do"),
+    (&[67], SECURITY, "n67_limits_out_of_range_keep_the_host_from_starting"),
     (&[67], LIMITS, "every_limit_out_of_range_is_named_at_once"),
     (&[67], LOCK, "an_unknown_word_is_a_fault_of_its_plugin_alone"),
     (&[68], LIVE, "where_only_pinned_plugins_serve_a_pin_lets_one_in_and_its_loss_takes_it_out"),
@@ -89,6 +100,12 @@ const TESTS: &[(&[u8], &str, &str)] = &[
     (&[73], SECURITY, "n73_two_plugins_cannot_see_each_other"),
     (&[74], SECURITY, "n74_the_same_call_gives_the_same_answer"),
     (&[74], WASI, "random_numbers_repeat_with_the_call_and_differ_between_calls"),
+];
+
+/// Numbers without a test in which another client asks, and why.
+const UNWATCHED: &[(u8, &str)] = &[
+    (44, "a plan is held against files by a function that runs no plugin and knows no client"),
+    (69, "reads the sources"),
 ];
 
 /// Field of `Limits`, file and the test that fails when its enforcement is taken out.
@@ -173,6 +190,7 @@ const CALLS: &str = "host/plugins/tests/host/calls.rs";
 const SDK: &str = "host/plugins/tests/host/sdk.rs";
 const LIVE: &str = "host/plugins/tests/host/live.rs";
 const COMPILER: &str = "host/plugins/tests/host/compiler.rs";
+const GUEST_TREES: &str = "host/plugins/tests/host/trees.rs";
 const NUMBERS: &str = "host/plugins/tests/host/numbers.rs";
 const TARGET: &str = "host/plugins/src/target.rs";
 const MANIFEST: &str = "host/plugins/src/loader/manifest.rs";
@@ -189,9 +207,16 @@ const TOOLS: &str = "host/server/tests/tools/plugins.rs";
 /// How many tests the list of what a trusted host must survive has.
 const NUMBERED: u8 = 75;
 
-fn assert_there(file: &str, test: &str) {
+/// Where the tests are that open a host: all of them do it through `watched.rs`.
+const HERE: &str = "host/plugins/tests/host/";
+
+fn source(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn assert_there(file: &str, test: &str) {
+    let text = source(file);
     assert!(text.contains(&format!("fn {test}(")), "{file} has no test `{test}`");
 }
 
@@ -204,6 +229,39 @@ fn every_numbered_test_is_there() {
     }
 
     let missing: Vec<u8> = (1..=NUMBERED).filter(|number| !numbers.contains(number)).collect();
+    assert_eq!(missing, Vec::<u8>::new());
+}
+
+/// "During each of them another client's call is answered": a host is opened in one place only, which starts that client.
+#[test]
+fn during_every_numbered_test_another_client_asks() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host");
+    let mut openings = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let text = fs::read_to_string(&path).expect("a source file is text");
+        let opens = text.matches(concat!("Plugins::", "open(")).count();
+        openings.extend((opens > 0).then(|| (path.file_name().map(ToOwned::to_owned), opens)));
+    }
+    assert_eq!(openings, [(Some("watched.rs".into()), 1)], "open hosts with `Watched::open`");
+
+    let mut watched: BTreeSet<u8> = UNWATCHED.iter().map(|(number, _)| *number).collect();
+    for (covers, file, _) in TESTS {
+        if *file == NUMBERS {
+            continue;
+        }
+        let is_here = file.starts_with(HERE);
+        if is_here || source(file).contains("Bystander::start(") {
+            for number in *covers {
+                assert!(
+                    UNWATCHED.iter().all(|(unwatched, _)| unwatched != number),
+                    "{number} is watched: take it from the list"
+                );
+            }
+            watched.extend(covers.iter().copied());
+        }
+    }
+    let missing: Vec<u8> = (1..=NUMBERED).filter(|number| !watched.contains(number)).collect();
     assert_eq!(missing, Vec::<u8>::new());
 }
 

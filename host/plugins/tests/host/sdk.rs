@@ -15,12 +15,11 @@ use caelum_core::plugin::PluginKind;
 use caelum_core::task::{OutcomeStatus, Output, TaskOutcome};
 use caelum_core::tree::MapTree;
 use caelum_plugin_build::{BuildRequest, Built, build};
-use caelum_plugin_host::{
-    BundledPlugin, CallControl, Called, Limits, Options, Plugin, Plugins, Stage,
-};
+use caelum_plugin_host::{BundledPlugin, CallControl, Called, Limits, Options, Plugin, Stage};
 use serde_json::{Value, json};
 
 use crate::harness::{evidence, evidence_with, host, judge, quick, told};
+use crate::watched::Watched;
 
 const GUESTS: [&str; 6] =
     ["all-zero", "bad-plans", "greedy", "hostile", "impostor", "slow-describe"];
@@ -37,7 +36,8 @@ fn guest(name: &str) -> Vec<u8> {
     fs::read(&BUILT[place].path).expect("it was built")
 }
 
-async fn hostile(limits: Limits) -> (Plugins, Arc<Plugin>) {
+/// A host that serves the hostile guest.
+pub(crate) async fn hostile(limits: Limits) -> (Watched, Arc<Plugin>) {
     let plugins = host(limits, &[("hostile", guest("hostile"))]).await;
     let plugin = plugins.find(PluginKind::Validator, "hostile").unwrap_or_else(|error| {
         panic!("{error}: {:?}", plugins.snapshot().refused);
@@ -46,7 +46,7 @@ async fn hostile(limits: Limits) -> (Plugins, Arc<Plugin>) {
 }
 
 /// Limits for guests of a real compiler on a busy machine.
-fn patient() -> Limits {
+pub(crate) fn patient() -> Limits {
     Limits {
         call_deadline: Duration::from_secs(2),
         describe_deadline: Duration::from_secs(5),
@@ -54,7 +54,7 @@ fn patient() -> Limits {
     }
 }
 
-async fn behave(plugins: &Plugins, plugin: &Arc<Plugin>, parameters: Value) -> Called<Verdict> {
+async fn behave(plugins: &Watched, plugin: &Arc<Plugin>, parameters: Value) -> Called<Verdict> {
     let files = [("a.txt", "text"), (".env", "SECRET=1"), (".git/config", "x")];
     let tree: MapTree = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
     let evidence = evidence_with("report.xml", "<ok/>");
@@ -330,7 +330,7 @@ async fn every_first_party_plugin_is_served_from_the_bundle_and_from_the_cache()
             cache_directory: Some(folder.path().join("cache")),
             ..Options::default()
         };
-        Plugins::open(options, bundled).await.expect("the options are legal")
+        Watched::open(options, bundled).await.expect("the options are legal")
     };
     let expected: Vec<&str> =
         caelum_plugin_bundle::bundled().iter().map(|plugin| plugin.id).collect();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use caelum_core::plugin::PluginKind;
-use caelum_plugin_host::{Limits, Options, Plugins, Stage};
+use caelum_plugin_host::{Limits, Options, Stage};
 
 use crate::guests::{ANSWER, FOR_EVER, Guest, SCRATCH, say};
 use crate::harness::{host, judge, quick, serving, told};
+use crate::watched::Watched;
 
 /// How much later than its deadline a guest that computes may end, on a machine with other work.
 const LATE: Duration = Duration::from_millis(100);
@@ -233,7 +234,7 @@ async fn n39_a_hard_link_is_the_same_plugin_and_serves_once() {
         ..Options::default()
     };
 
-    let plugins = Plugins::open(options, vec![]).await.expect("opens");
+    let plugins = Watched::open(options, vec![]).await.expect("opens");
 
     let snapshot = plugins.snapshot();
     assert_eq!((snapshot.plugins.len(), snapshot.shadowed.len()), (1, 0));
@@ -256,7 +257,7 @@ async fn n56_n42_a_file_that_is_too_large_is_refused_unread() {
             ..Options::default()
         };
 
-        let plugins = Plugins::open(options, vec![]).await.expect("opens");
+        let plugins = Watched::open(options, vec![]).await.expect("opens");
 
         let snapshot = plugins.snapshot();
         assert_eq!(snapshot.plugins.len(), served);
@@ -338,4 +339,41 @@ async fn n22_an_answer_within_the_limit_is_read_and_one_byte_beyond_is_not() {
         assert_eq!(outcome.is_ok(), is_read, "{length}: {outcome:?}");
     }
     assert_ne!(ANSWER, SCRATCH);
+}
+
+/// A host with a limit that is out of its range does not start, and says so of all of them.
+#[tokio::test]
+async fn n67_limits_out_of_range_keep_the_host_from_starting() {
+    let limits = Limits { calls_max: 0, memory_bytes_max: u64::MAX, ..quick() };
+
+    let Err(refused) = Watched::open(Options { limits, ..Options::default() }, vec![]).await else {
+        panic!("it started")
+    };
+
+    assert_eq!(
+        refused.to_string(),
+        "the limits of plugins are not legal: `memory_bytes_max` is 18446744073709551615; it must be from 1 to \
+         1073741824; `calls_max` is 0; it must be from 1 to 1024"
+    );
+}
+
+/// A schema of a few lines that doubles its work with each of them would take the host for ever to hold parameters
+/// against: the parameters are refused instead.
+#[tokio::test]
+async fn a_schema_that_would_take_for_ever_is_not_begun_with() {
+    let next = |number: usize| {
+        format!(r##"{{"allOf":[{{"$ref":"#/$defs/{number}"}},{{"$ref":"#/$defs/{number}"}}]}}"##)
+    };
+    let steps: Vec<String> =
+        (0..50).map(|number| format!(r#""{number}":{}"#, next(number + 1))).collect();
+    let schema = format!(
+        r##"{{"type":"object","$ref":"#/$defs/0","$defs":{{{},"50":{{}}}}}}"##,
+        steps.join(",")
+    );
+    let (plugins, plugin) =
+        serving(quick(), Guest { schema, ..Guest::default() }.validator()).await;
+
+    let message = told(judge(&plugins, &plugin).await);
+
+    assert!(message.contains("would take more than 100000 steps"), "{message}");
 }

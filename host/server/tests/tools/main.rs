@@ -1,6 +1,9 @@
 //! The tools over a real engine, called as every transport calls them: through the tool set.
 
 mod arguments;
+// The other client of the plugin host's tests.
+#[path = "../../../plugins/tests/host/bystander.rs"]
+mod bystander;
 mod changes;
 mod golden;
 mod journeys;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use caelum_workflow::trust::Scope;
 use serde_json::json;
 
 use crate::World;
+use crate::bystander::Bystander;
 
 /// Everything beneath a directory, with its content.
 fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -26,7 +28,13 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Test 66 of the plugin host's security tests.
 #[tokio::test]
 async fn no_tool_changes_what_plugins_may_do() {
-    let world = World::new().await;
+    let world = Arc::new(World::new().await);
+    let bystander = {
+        let world = Arc::clone(&world);
+        Bystander::start(move || {
+            std::hint::black_box(world.core.toolset.tools(Scope::Read).count());
+        })
+    };
     let data = world.root().parent().expect("the world's directory").join("data");
     let word = || (content(&data.join("plugins")), content(&data.join("plugin-trust")));
     let before = (world.core.engine.plugins_loaded().await, word());
@@ -47,7 +55,8 @@ async fn no_tool_changes_what_plugins_may_do() {
             json!({"workflow_id": "x", "name": "x", "steps": [], "plugins_lock": lock, "plugin_trust": "open"}),
             json!({"path": lock, "workflow_id": "x", "format": "json"}),
         ] {
-            world.call(&tool, arguments).await.ok();
+            let (world, tool) = (Arc::clone(&world), tool.clone());
+            bystander.serve(async move { world.call(&tool, arguments).await.ok() }).await;
         }
     }
 
