@@ -28,12 +28,14 @@ polyglot: setup
 	CAELUM_POLYGLOT=$(CURDIR)/target/polyglot cargo test --quiet --workspace --test kit
 	CAELUM_POLYGLOT=$(CURDIR)/target/polyglot cargo test --quiet --workspace --test journeys polyglot
 
-# Builds the dashboard's page anew and uses it in a real browser. `PICTURES=docs/pictures` makes the pictures of the docs.
+# Builds the dashboard's page and the view for other programs' windows anew and uses both in a real browser.
+# `PICTURES=docs/pictures` makes the pictures of the docs.
 dashboard: setup
 	@npm ci --prefix host/server/dashboard --no-audit --no-fund --loglevel error >/dev/null
 	@npm run build --prefix host/server/dashboard --loglevel error >/dev/null
 	@cargo build --quiet --workspace --bin caelum-workflow
 	@tests/dashboard/run.sh target/debug/caelum-workflow
+	@tests/apps/run.sh target/debug/caelum-workflow
 
 # The real server, killed and frozen at random moments for a while, against a witness outside of it. `make torture
 # SECONDS=600` takes longer; `SEED=…` takes the moments of an earlier run.

@@ -54,6 +54,17 @@ python_packages() {
     printf '%s' "$*" >"$venv/requirements"
 }
 
+# Installs Debian's Chromium where there is none.
+browser() {
+    command -v chromium >/dev/null && return
+    local as_root=""
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    say "installing Chromium"
+    { $as_root apt-get update && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes \
+        --no-install-recommends chromium fonts-dejavu-core; } >"$log" 2>&1 ||
+        missing "Chromium cannot be installed"
+}
+
 # Makes `$home`, a home of its own, so that nothing of this machine's configuration is found; the script removes it.
 own_home() {
     home=$(mktemp -d)

@@ -19,13 +19,7 @@ suite=dashboard
 program=$(realpath "${1:-target/debug/caelum-workflow}")
 
 npm_packages "playwright-core@$PLAYWRIGHT" "axe-core@$AXE"
-if ! command -v chromium >/dev/null; then
-    say "installing Chromium"
-    if [ "$(id -u)" = 0 ]; then as_root=""; else as_root="sudo -n"; fi
-    { $as_root apt-get update && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes \
-        --no-install-recommends chromium fonts-dejavu-core; } >"$log" 2>&1 ||
-        missing "Chromium cannot be installed"
-fi
+browser
 
 own_home
 trap 'rm -rf "$home"' EXIT

@@ -1,15 +1,12 @@
 // What an operator does with the dashboard, in a real browser.
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { accessible as read, launch, picture as take } from "./browser.mjs";
 import { LIMIT, serve } from "./server.mjs";
 
-const require = createRequire(join(process.env.MODULES, "x.js"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const root = join(process.env.HOME, "root");
 
 /** A release with a row of real steps: one waits for a file, one fails, one waits for somebody. */
@@ -73,18 +70,7 @@ const broken = [];
 
 before(async () => {
   server = await serve();
-  browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  browser = await launch();
   page = await newPage();
 });
 
@@ -104,15 +90,8 @@ async function newPage(options = {}) {
   return opened;
 }
 
-/** Nothing that a screen reader or a keyboard trips over. */
-async function accessible(what) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
-  assert.deepEqual(found, [], `${what} is not accessible`);
-}
-
-const picture = (name) => page.screenshot({ path: join(process.env.PICTURES, `${name}.png`) });
+const accessible = (what) => read(page, what);
+const picture = (name) => take(page, name);
 const standing = (status) => page.locator("header.head .status").filter({ hasText: status }).waitFor();
 const row = (workflow) => page.getByRole("row").filter({ hasText: workflow });
 

@@ -2,6 +2,7 @@
 //! tools, and the transports that carry single messages (stdio, TCP lines, WebSocket frames). Opening ports lives in
 //! `listen`; what tools do lives in `tools`.
 
+mod apps;
 pub mod arguments;
 mod completions;
 pub mod connection;

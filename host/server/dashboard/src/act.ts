@@ -1,6 +1,6 @@
 // Doing something: a call whose answer shows by itself in what is loaded again.
 
-import { CallError, call } from "./mcp";
+import { CallError, call } from "./call";
 
 /** Calls a tool; returns what went wrong in words, or nothing. */
 export async function act(tool: string, args: object): Promise<string | undefined> {
@@ -14,13 +14,24 @@ export async function act(tool: string, args: object): Promise<string | undefine
 }
 
 const NAME = "caelum-name";
+let named = "";
 
 /** The name under which the reader reports and reviews, as they last gave it. */
 export function lastName(): string {
-  return localStorage.getItem(NAME) ?? "";
+  try {
+    return named || (localStorage.getItem(NAME) ?? "");
+  } catch {
+    // A page in a frame of its own may keep nothing.
+    return named;
+  }
 }
 
-/** Keeps that name. */
+/** Keeps that name, here and where the browser allows it for the next time. */
 export function keepName(name: string): void {
-  localStorage.setItem(NAME, name);
+  named = name;
+  try {
+    localStorage.setItem(NAME, name);
+  } catch {
+    // It is kept for as long as the page is open.
+  }
 }

@@ -100,15 +100,22 @@ export interface StepRow {
   outputs?: Record<string, unknown>;
   failure?: Failure;
   reviews?: Review[];
+  performer?: string;
+  report?: string;
+  child_execution_id?: string;
 }
 
 export interface Waiting {
   step_id: string;
+  /** The execution whose step it is, when it is not the one that is shown. */
+  execution_id?: string;
   /** `work`, `review` or `decision`. */
   kind: string;
   who: string;
   instructions: string;
   gate?: string;
+  review?: { approvals_given: number; approvals_needed?: number };
+  deadline?: string;
   next_call: NextCall;
 }
 
@@ -123,10 +130,25 @@ export interface ExecutionStatus {
   parameters: Record<string, unknown>;
   progress: { done: number; total: number; percent: number };
   estimated_completion?: string;
+  parent?: { execution_id: string; step_id: string };
+  paused_by?: string;
+  cancelled_by?: string;
   waiting_for?: Waiting[];
+  waiting_omitted?: number;
+  steps_omitted?: number;
   failure?: { step_id: string; attempt: number; failure: Failure; steps_not_run: number };
   steps: StepRow[];
   event_count: number;
+}
+
+/** What `execute_workflow` answers, as far as it is not the execution itself. */
+export interface ExecutionStarted {
+  execution_id?: string;
+  workflow_id: string;
+  revision: number;
+  status: string;
+  plan?: { id: string; action: string; wave: number; machines: string[]; gates: string[] }[];
+  problems?: string[];
 }
 
 export interface WorkflowRow {
@@ -196,10 +218,6 @@ export interface Machine {
   running: number;
   waiting: number;
   capacity: number;
-}
-
-export interface MachineList {
-  machines: Machine[];
 }
 
 export interface Health {

@@ -23,7 +23,16 @@ export function between(start: string | undefined, end: string | undefined, now:
   return (end ? Date.parse(end) : now) - Date.parse(start);
 }
 
-const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+let moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+/** Sets the language and the zone that moments are told in, where the browser knows them. */
+export function speak(locale: string | undefined, timeZone: string | undefined): void {
+  try {
+    moments = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium", timeZone });
+  } catch {
+    // One that it does not know changes nothing.
+  }
+}
 
 /** A moment in the reader's own time. */
 export function moment(text: string | undefined): string {

@@ -2,7 +2,7 @@
 // broke off. It is read with fetch and not with EventSource, which cannot send a token.
 
 import { useEffect, useState } from "preact/hooks";
-import { credentials } from "./mcp";
+import { credentials } from "./http";
 
 /** An execution that changed. */
 export interface Change {

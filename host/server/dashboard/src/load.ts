@@ -1,7 +1,7 @@
 // Loading: a component asks for something, shows what it has, and asks again when news say so.
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { CallError, call } from "./mcp";
+import { CallError, call } from "./call";
 
 export interface Loaded<T> {
   value?: T;

@@ -3,6 +3,8 @@
 import { render } from "preact";
 import type { JSX } from "preact";
 import "./style.css";
+import { callBy } from "./call";
+import { overHttp } from "./http";
 import { useConnection } from "./live";
 import { Execution } from "./pages/execution";
 import { Executions } from "./pages/executions";
@@ -67,5 +69,6 @@ function Dashboard(): JSX.Element {
   );
 }
 
+callBy(overHttp);
 const root = document.getElementById("dashboard");
 if (root) render(<Dashboard />, root);

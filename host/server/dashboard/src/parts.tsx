@@ -1,10 +1,10 @@
 // Small parts that several pages show.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { words } from "./format";
 import type { Loaded } from "./load";
-import { useToken } from "./mcp";
+import { useToken } from "./http";
 
 /** The shape beside a status, so that colour is never the only sign. */
 const SIGNS: Record<string, string> = {
@@ -182,4 +182,50 @@ export function useTitle(title: string): void {
   useEffect(() => {
     document.title = `${title} · Caelum workflow`;
   }, [title]);
+}
+
+/** A button; one with a question asks it in its own place before anything happens. */
+export function Button({
+  label,
+  sure,
+  danger,
+  onPress,
+}: {
+  label: string;
+  sure?: string;
+  danger?: boolean;
+  onPress: () => void | Promise<void>;
+}): JSX.Element {
+  const [asked, ask] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const no = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The way back is the one that a second press takes.
+    if (asked) no.current?.focus();
+  }, [asked]);
+  const press = async (): Promise<void> => {
+    setBusy(true);
+    await onPress();
+    setBusy(false);
+    ask(false);
+  };
+  const tint = danger ? "danger" : "";
+  if (!asked) {
+    return (
+      <button type="button" class={tint} disabled={busy} onClick={() => (sure ? ask(true) : void press())}>
+        {label}
+      </button>
+    );
+  }
+  return (
+    <span class="sure" role="group" aria-label={sure}>
+      {sure}{" "}
+      <button type="button" class={tint} disabled={busy} onClick={() => void press()}>
+        {label}
+      </button>{" "}
+      <button type="button" ref={no} onClick={() => ask(false)}>
+        No
+      </button>
+    </span>
+  );
 }

@@ -18,6 +18,7 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
+use super::apps;
 use super::inquiry::Inquiry;
 use super::reviews::{self, Asked, Reviews};
 use super::subscriptions::{self, WATCHED_MAX, Watched};
@@ -160,6 +161,11 @@ impl Handler {
         Ok(Inquiry::new(Arc::clone(&self.shared.toolset), self.call_context(context)?))
     }
 
+    /// Says whether there are views and the client shows them.
+    fn shows_views(&self, context: &RequestContext<RoleServer>) -> bool {
+        apps::offered(&self.shared.toolset) && apps::shown_by(context)
+    }
+
     fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
         if !is_newer_era(context) {
             return None;
@@ -246,7 +252,12 @@ fn capabilities(toolset: &Toolset) -> ServerCapabilities {
         capabilities.resources = Some(resources);
         capabilities.prompts = Some(PromptsCapability::default());
         capabilities.completions = Some(JsonObject::new());
-        capabilities.extensions = ServerCapabilities::builder().enable_tasks().build().extensions;
+        let tasks = ServerCapabilities::builder().enable_tasks().build();
+        let mut extensions = tasks.extensions.unwrap_or_default();
+        if apps::offered(toolset) {
+            apps::declare(&mut extensions);
+        }
+        capabilities.extensions = Some(extensions);
     }
     capabilities
 }
@@ -271,8 +282,8 @@ impl ServerHandler for Handler {
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
-        // Extensions came with the newer era; a client of the older one that follows tasks means other ones.
-        result.capabilities.extensions = None;
+        let extensions = result.capabilities.extensions.take();
+        result.capabilities.extensions = apps::of_older_era(&request.capabilities, extensions);
         Ok(result)
     }
 
@@ -282,12 +293,16 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let (caller, _) = self.caller(&context)?;
-        let tools = self
-            .shared
-            .catalogue
-            .iter()
-            .filter(|(scope, _)| caller.may(*scope))
-            .map(|(_, tool)| tool.clone());
+        let shows = self.shows_views(&context);
+        let tools = self.shared.catalogue.iter().filter(|(scope, _)| caller.may(*scope)).map(
+            |(_, tool)| {
+                let mut tool = tool.clone();
+                if shows {
+                    apps::refer(&mut tool);
+                }
+                tool
+            },
+        );
         let mut result = ListToolsResult::with_all_items(tools.collect());
         result.ttl_ms = Some(LIST_TTL_MS);
         // What is listed depends on the caller's scope.
@@ -400,6 +415,9 @@ impl ServerHandler for Handler {
         }
         let cursor = request.and_then(|request| request.cursor);
         let mut result = resources::list(&self.inquiry(&context)?, cursor.as_deref()).await?;
+        if cursor.is_none() && self.shows_views(&context) {
+            result.resources.extend(apps::resources());
+        }
         #[cfg(feature = "conformance")]
         if cursor.is_none() {
             result.resources.extend(self.shared.fixtures.resources());
@@ -437,7 +455,11 @@ impl ServerHandler for Handler {
         if !self.shared.toolset.has_engine() {
             return Err(self.unknown_method("resources/read", &context));
         }
-        let mut result = resources::read(&self.inquiry(&context)?, &request.uri).await?;
+        let view = apps::read(&request.uri).filter(|_| apps::offered(&self.shared.toolset));
+        let mut result = match view {
+            Some(view) => view,
+            None => resources::read(&self.inquiry(&context)?, &request.uri).await?,
+        };
         result.meta = self.meta(&context);
         Ok(result.into())
     }

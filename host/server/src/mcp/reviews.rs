@@ -128,11 +128,12 @@ pub(super) fn can_ask(context: &RequestContext<RoleServer>) -> bool {
     })
 }
 
-/// Says whether a call is one that asks: a call that waits, by somebody who may review.
+/// Says whether a call is one that asks: a call that waits and does not ask for silence, by somebody who may review.
 pub(super) fn asks(request: &CallToolRequestParams, inquiry: &Inquiry) -> bool {
-    let waits = request.arguments.as_ref().and_then(|arguments| arguments.get("wait_s"));
+    let argument = |name: &str| request.arguments.as_ref().and_then(|given| given.get(name));
     request.name == ASKING_TOOL
-        && waits.and_then(Value::as_u64).is_some_and(|seconds| seconds > 0)
+        && argument("wait_s").and_then(Value::as_u64).is_some_and(|seconds| seconds > 0)
+        && argument("ask").and_then(Value::as_bool).unwrap_or(true)
         && inquiry.may_write()
         && inquiry.has("review_step")
 }

@@ -1,6 +1,8 @@
 //! What the protocol offers beside tools, over the wire: resources, subscriptions, prompts, completions, reviews by form,
 //! tasks; in both eras, with a real engine behind.
 
+mod apps;
+mod idle;
 mod prompts;
 mod resources;
 mod reviews;

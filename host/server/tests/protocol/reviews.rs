@@ -59,6 +59,9 @@ async fn nobody_is_asked_who_declined_cannot_be_asked_or_does_not_wait() {
 
     let unasked = mute.tool("get_workflow_status", wait_for(&execution)).await;
     let glance = client.tool("get_workflow_status", json!({"execution_id": execution})).await;
+    let mut unwanted = wait_for(&execution);
+    unwanted["ask"] = json!(false);
+    let unwanted = client.tool("get_workflow_status", unwanted).await;
     let call = json!({"name": "get_workflow_status", "arguments": wait_for(&execution)});
     let id = client.send("tools/call", call).await;
     let question = client.heard("elicitation/create").await;
@@ -68,7 +71,7 @@ async fn nobody_is_asked_who_declined_cannot_be_asked_or_does_not_wait() {
     let declined = client.answer(id).await;
     let later = client.tool("get_workflow_status", wait_for(&execution)).await;
 
-    for answer in [&unasked, &glance, &declined["result"]["structuredContent"], &later] {
+    for answer in [&unasked, &glance, &unwanted, &declined["result"]["structuredContent"], &later] {
         assert_eq!(answer["waiting_for"][0]["kind"], "review", "{answer:#}");
     }
     assert_eq!(

@@ -27,6 +27,8 @@ pub(crate) struct Wire {
     // Messages that came while another was waited for.
     inbox: VecDeque<Value>,
     last_id: u64,
+    /// What the server said of itself, to a client of the older era.
+    pub(crate) hello: Value,
 }
 
 impl Wire {
@@ -55,12 +57,13 @@ impl Wire {
             output,
             inbox: VecDeque::new(),
             last_id: 0,
+            hello: Value::Null,
         };
         if era == Era::Older {
             let client = json!({"name": name, "version": "1"});
             let hello = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities,
                                "clientInfo": client});
-            wire.ok("initialize", hello).await;
+            wire.hello = wire.ok("initialize", hello).await;
             wire.write(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
         }
         wire
@@ -107,6 +110,17 @@ impl Wire {
             }
             self.inbox.push_back(message);
         }
+    }
+
+    /// Drops what has come so far and was not waited for.
+    pub(crate) async fn forget(&mut self) {
+        self.inbox.clear();
+        while !self.is_silent(Duration::ZERO).await {}
+    }
+
+    /// Says that nothing came for so long.
+    pub(crate) async fn is_silent(&mut self, quiet: Duration) -> bool {
+        self.inbox.is_empty() && tokio::time::timeout(quiet, self.lines.next_line()).await.is_err()
     }
 
     pub(crate) async fn answer(&mut self, id: u64) -> Value {

@@ -3,10 +3,10 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { ExecutionList, ExecutionRow } from "../answers";
+import { call } from "../call";
 import { ago, between, moment, span } from "../format";
 import { type Change, useNews } from "../live";
 import { useTool } from "../load";
-import { call } from "../mcp";
 import { Empty, Progress, Show, Status, useNow, useTitle } from "../parts";
 import { go, link } from "../route";
 
@@ -19,19 +19,19 @@ function row(change: Change, before: ExecutionRow | undefined): ExecutionRow {
   return { execution_id, workflow_id, revision, status, started_at, ended_at, done, total };
 }
 
-/** Puts a change into a list that is newest first; true when it fits the filter and was not in it. */
-function merge(rows: ExecutionRow[], change: Change, status: string, workflow: string): [ExecutionRow[], boolean] {
+/** Puts a change into a list that is newest first, or takes out what does not fit the filter any more. */
+function merge(rows: ExecutionRow[], change: Change, status: string, workflow: string): ExecutionRow[] {
   const at = rows.findIndex((other) => other.execution_id === change.execution_id);
   const fits = (!status || status === change.status) && (!workflow || workflow === change.workflow_id);
   if (at >= 0) {
     const rest = rows.slice();
     if (fits) rest[at] = row(change, rows[at]);
     else rest.splice(at, 1);
-    return [rest, false];
+    return rest;
   }
   const first = rows[0];
   const newer = !first || change.started_at >= first.started_at;
-  return fits && newer ? [[row(change, undefined), ...rows], true] : [rows, false];
+  return fits && newer ? [row(change, undefined), ...rows] : rows;
 }
 
 export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
@@ -53,7 +53,7 @@ export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
   useNews(
     (news) => {
       if (news.kind === "resync") first.again();
-      else setRows((before) => merge(before, news.change, status, workflow)[0]);
+      else setRows((before) => merge(before, news.change, status, workflow));
     },
     [status, workflow, first.again],
   );

@@ -55,6 +55,11 @@ pub(super) struct GetWorkflowStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     after_event: Option<u64>,
+    /// With `wait_s`: whether the person at your client may be asked for a review by a form, where your client shows
+    /// forms; true when left out. A program that shows reviews by itself says false.
+    #[serde(default)]
+    #[expect(dead_code, reason = "asking is the protocol's business: `reviews` reads it")]
+    ask: Option<bool>,
     /// How much to show: `concise` when left out.
     #[serde(default)]
     detail: Option<DetailWord>,

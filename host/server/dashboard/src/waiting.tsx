@@ -1,9 +1,10 @@
 // What an execution waits for, with the form that answers it: work to report, a review, a decision after a crash.
 
 import type { JSX } from "preact";
-import { useId, useState } from "preact/hooks";
-import { act, keepName, lastName } from "../act";
-import type { Waiting } from "../answers";
+import { useId, useRef, useState } from "preact/hooks";
+import { act, keepName, lastName } from "./act";
+import type { Waiting } from "./answers";
+import { moment } from "./format";
 
 interface Choice {
   value: string;
@@ -34,16 +35,19 @@ export function WaitsFor({
   execution,
   of,
   again,
+  acts,
 }: {
   execution: string;
   of: Waiting;
   again: () => void;
+  acts: boolean;
 }): JSX.Element {
   const [name, setName] = useState(lastName);
   const [words, setWords] = useState("");
   const [problem, setProblem] = useState<string>();
   const [busy, setBusy] = useState(false);
   const heading = useId();
+  const form = useRef<HTMLFormElement>(null);
 
   const answer = async (choice: string): Promise<void> => {
     setBusy(true);
@@ -63,35 +67,44 @@ export function WaitsFor({
       <p class="said">{of.instructions}</p>
       <p class="quiet">
         {of.gate && <>{of.gate} gate · </>}by {of.who}
-      </p>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          const submitter = event.submitter as HTMLButtonElement | null;
-          void answer(submitter?.value ?? "");
-        }}
-      >
-        <label>
-          Your name
-          <input required autocomplete="name" value={name} onInput={(event) => setName(event.currentTarget.value)} />
-        </label>
-        <label class="wide">
-          {of.kind === "work" ? "What you did" : "Why"}
-          <textarea required rows={2} value={words} onInput={(event) => setWords(event.currentTarget.value)} />
-        </label>
-        <p class="actions">
-          {(CHOICES[of.kind] ?? []).map((choice) => (
-            <button key={choice.value} value={choice.value} disabled={busy} class={choice.danger ? "danger" : "primary"}>
-              {choice.label}
-            </button>
-          ))}
-        </p>
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
+        {of.review && of.review.approvals_needed !== undefined && (
+          <> · {of.review.approvals_given} of {of.review.approvals_needed} approvals</>
         )}
-      </form>
+        {of.deadline && <> · until {moment(of.deadline)}</>}
+      </p>
+      {acts && (
+        <form ref={form} onSubmit={(event) => event.preventDefault()}>
+          <label>
+            Your name
+            <input required autocomplete="name" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+          </label>
+          <label class="wide">
+            {of.kind === "work" ? "What you did" : "Why"}
+            <textarea required rows={2} value={words} onInput={(event) => setWords(event.currentTarget.value)} />
+          </label>
+          <p class="actions">
+            {(CHOICES[of.kind] ?? []).map((choice) => (
+              // No submitting: a frame around the page may forbid it, and a return key must not decide anything.
+              <button
+                type="button"
+                key={choice.value}
+                disabled={busy}
+                class={choice.danger ? "danger" : "primary"}
+                onClick={() => {
+                  if (form.current?.reportValidity()) void answer(choice.value);
+                }}
+              >
+                {choice.label}
+              </button>
+            ))}
+          </p>
+          {problem && (
+            <p class="problem" role="alert">
+              {problem}
+            </p>
+          )}
+        </form>
+      )}
     </section>
   );
 }
