@@ -14,6 +14,7 @@ mod outcome;
 mod recovery;
 mod review;
 mod rules;
+mod step_state;
 mod target;
 mod targets;
 mod template;
@@ -27,10 +28,7 @@ pub use event::{
     Actor, Event, EventBody, FailureCause, GateKind, GateRecord, ParentStep, SkipReason, Started,
     StepFailure,
 };
-pub use execution::{
-    Dirty, Execution, ExecutionHead, ExecutionStatus, Gate, GateTiming, StepPhase, StepState,
-    StepStatus, WaitingFor,
-};
+pub use execution::{Dirty, Execution, ExecutionHead, ExecutionStatus};
 pub use graph::Graph;
 pub use map::{
     ITEM_NAME, MAP_AT_ONCE_DEFAULT, MAP_AT_ONCE_MAX, MAP_BYTES_MAX, MAP_ITEMS_MAX,
@@ -41,6 +39,7 @@ pub use outcome::{ITEMS_OUTPUT, settle};
 pub use recovery::{Recovery, recover};
 pub use review::{OnReviewTimeout, ReviewRules};
 pub use rules::{KnownValidator, RuleLimits, Violation, check_definition};
+pub use step_state::{Gate, GateTiming, StepPhase, StepState, StepStatus, WaitingFor};
 pub use target::{Item, TargetPhase, TargetState};
 pub use targets::{TargetIter, TargetTally, Targets};
 pub use template::{

@@ -1,6 +1,6 @@
 //! What callers and machines may ask of an execution: each request becomes events, or a refusal with its reason.
 
-use super::execution::WaitingFor;
+use super::step_state::WaitingFor;
 use super::{Event, EventBody, Execution, ExecutionStatus, StepPhase, StepStatus, TargetPhase};
 use crate::clock::Timestamp;
 use crate::evidence::{Review, ReviewDecision, WorkReport};

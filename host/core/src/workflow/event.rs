@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::OnReviewTimeout;
-use super::execution::Gate;
+use super::step_state::Gate;
 use crate::clock::Timestamp;
 use crate::evidence::{ProbeAnswer, Review, Verdict, WorkReport};
 use crate::id::{Digest, ExecutionId, MachineId, StepId, WorkflowId};

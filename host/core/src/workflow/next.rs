@@ -10,7 +10,7 @@ use std::time::Duration;
 use self::acting::{act, stop_targets};
 use self::begin::{begin, begin_ready};
 use self::settling::settle_step;
-use super::execution::{Gate, GateTiming};
+use super::step_state::{Gate, GateTiming};
 use super::{Event, EventBody, Execution, IllegalEvent, OnFailure, StepPhase};
 use crate::clock::Timestamp;
 use crate::id::MachineId;

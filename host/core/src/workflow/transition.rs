@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::execution::{ExecutionHead, Gate, GateTiming};
+use super::execution::ExecutionHead;
+use super::step_state::{Gate, GateTiming};
 use super::targets::Targets;
 use super::template::Shown;
 use super::{

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::execution::{Dirty, Gate, GateTiming};
+use super::super::execution::Dirty;
+use super::super::step_state::{Gate, GateTiming};
 use super::super::{
     Execution, ExecutionStatus, FailureCause, GateRecord, OnFailure, OnReviewTimeout,
     OnValidatorError, StepFailure, StepPhase, TargetPhase,
