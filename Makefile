@@ -12,7 +12,7 @@ demo: setup
 test: setup
 	cargo test --workspace --quiet
 
-# Real MCP clients from the registries (the Inspector, two generations of the Python SDK) against the real server.
+# Real MCP clients from the registries on every transport and in both eras: the table of docs/clients.md.
 clients: setup
 	@cargo build --quiet --workspace --bin caelum-workflow
 	@tests/clients/run.sh target/debug/caelum-workflow
