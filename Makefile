@@ -53,7 +53,7 @@ lint: setup
 
 # Benches with their peers in the same run; results in target/bench/report.json and docs/benchmarks.md.
 bench: setup
-	cargo bench --package caelum-plugin-host --bench gate_check
+	bench/plugins.py
 	cargo bench --package caelum-store --bench commit
 	bench/run.py
 	bench/render.py

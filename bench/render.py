@@ -54,10 +54,27 @@ CAVEATS = """## What to keep in mind
 - Each figure of a peer is measured once per run, in a fresh process and directory, after one execution to warm up.
 """
 
+SANDBOX = """What these rows mean:
+
+- *bare* is wasmtime without us: the same component, joined with its host once, a fresh instance for each call that is
+  dropped with it, memory from the same kind of allocator, on the caller's own thread, with arguments that lie ready and
+  no limit of any kind. Ours checks the parameters, brings the evidence into its form, waits for the call's place, runs
+  the guest on a thread for guests with every limit on, checks the answer and reports. The two take turns in one process.
+- The ratio is the price: above 1, ours takes that many times what the bare engine takes. The design allows 1.5 for a
+  gate check at the median.
+- *From a new file to the first answer* is the whole of a host that starts over a folder with one new file: its engine,
+  every stage of loading, a compiler process, the cache, and one call. The bare engine compiles in its own process,
+  checks nothing and keeps nothing. *Code in the cache* is the same start again; the bare engine maps the file that it
+  has compiled, and ours also reads the plugin and proves by its SHA-256 that the code is what the compiler made.
+- *While the plugin is replaced*: two callers ask without a pause, and a file with other content takes the place of the
+  last one as soon as that one serves. Each is compiled anew, on the same cores. A call that fails ends the bench.
+"""
+
 REPRODUCE = """## How to reproduce
 
 ```console
-$ make bench                       # everything: about fifteen minutes after the first build
+$ make bench                       # everything: about twenty minutes after the first build
+$ bench/plugins.py                 # the sandbox of plugins alone: about three minutes
 $ bench/run.py --without-peers     # ours alone: about two minutes
 $ bench/run.py --only restate      # ours and one peer
 $ bench/run.py --only dbos --merge # anew ours and one peer, the others as the last report has them
@@ -67,7 +84,7 @@ $ bench/render.py                  # this page, from target/bench/report.json
 It needs Python 3.10 or newer with `venv`, npm for Restate, and the Rust toolchain. Peers are installed from PyPI, npm
 and crates.io into `target/bench/peers`; one that cannot be installed is left out, and this page says why. Everything
 listens on the loopback interface, on ports that were free. The shapes stand in `bench/figures.json`, our side in
-`host/engine/benches/throughput/`, theirs in `bench/peers/`.
+`host/engine/benches/throughput/`, theirs in `bench/peers/`. The sandbox is measured by `host/plugins/benches/plugins/`.
 """
 
 
@@ -78,6 +95,27 @@ def number(value):
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def sandbox(part):
+    """Renders what was measured of plugins."""
+    built = f"commit `{part['commit']}`" if part["commit"] else "a bench that was built before"
+    loads = part["load"]
+    lines = ["", "## The sandbox of plugins", ""]
+    lines.append(
+        f"{part['date']}, {built}; load of the machine before {loads['before']}, after {loads['after']}."
+    )
+    if part["left_out"]:
+        lines.append(f"Other languages than Rust are left out: {part['left_out']}.")
+    lines += ["", "| | unit | Caelum | bare | ratio |", "|---|---|--:|--:|--:|"]
+    for row in part["figures"]:
+        bare = row["bare"] or {"value": None, "ratio": None}
+        ratio = f"×{number(bare['ratio'])}" if bare["ratio"] is not None else "–"
+        ours = f"**{number(row['ours'])}**" + (f" ({row['note']})" if row["note"] else "")
+        lines.append(
+            f"| {row['title']} | {row['unit']} | {ours} | {number(bare['value'])} | {ratio} |"
+        )
+    return [*lines, "", SANDBOX.rstrip()]
 
 
 def main():
@@ -144,7 +182,10 @@ def main():
     for row in alone:
         note = f" ({row['note']})" if row["note"] else ""
         lines.append(f"| {row['title']} | {row['unit']} | {number(row['ours'])}{note} |")
-    lines += ["", MEANING, CAVEATS, REPRODUCE]
+    lines += ["", MEANING.rstrip()]
+    if report.get("plugins"):
+        lines += sandbox(report["plugins"])
+    lines += ["", CAVEATS, REPRODUCE]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines).rstrip() + "\n")
 
 

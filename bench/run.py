@@ -25,6 +25,8 @@ BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
 OUTPUT = ROOT / "target" / "bench"
 INSTALLED = OUTPUT / "peers"
+# What `bench/plugins.py` has measured; part of every report.
+SANDBOX = OUTPUT / "sandbox.json"
 SHAPES = json.loads((BENCH / "figures.json").read_text())
 
 # How long installing one peer, and building our own bench, may take.
@@ -316,10 +318,19 @@ def before(name):
     return (figures, peer.get("problems", []), at) if figures else None
 
 
+def sandbox():
+    """Returns what was measured of plugins, when it was."""
+    try:
+        return json.loads(SANDBOX.read_text())
+    except OSError:
+        return None
+
+
 def kept(mine, peers, left_out, loads, times):
     loads["after"] = load()
     waiting = {name: "not measured" for name in PEERS if name not in peers}
     whole = report(mine, peers, {**waiting, **left_out}, loads, times)
+    whole["plugins"] = sandbox()
     text = json.dumps(whole, indent=2, ensure_ascii=False)
     (OUTPUT / "report.json").write_text(text + "\n")
 

@@ -1,5 +1,7 @@
 //! The contract `caelum:plugin@0.1.0` as wasmtime's generated types: the only place that knows the WIT files. The
 //! host's own types are in `caelum-core`; `convert.rs` stands between.
+//!
+//! Nothing here is asynchronous: a guest has a thread of its own, which waits where the host has to wait.
 
 /// The world of improvement patterns, and the imports that both worlds share.
 pub(crate) mod pattern {
@@ -7,9 +9,9 @@ pub(crate) mod pattern {
         path: "../../wit",
         world: "improvement-pattern",
         imports: {
-            "caelum:plugin/target@0.1.0": async,
+            // A read that the end of the call interrupts is a trap.
+            "caelum:plugin/target@0.1.0": trappable,
         },
-        exports: { default: async },
     });
 }
 
@@ -18,7 +20,6 @@ pub(crate) mod validator {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "step-validator",
-        exports: { default: async },
         with: {
             "caelum:plugin/types@0.1.0": super::pattern::caelum::plugin::types,
             "caelum:plugin/log@0.1.0": super::pattern::caelum::plugin::log,

@@ -30,7 +30,10 @@ use crate::target::Reads;
 use crate::wasi::Determinism;
 
 use perform::{Answer, Operation, Performed, perform};
-use turn::turn;
+use turn::Turn;
+
+/// What is said of a call in which the host itself failed.
+const BROKE_DOWN: &str = "a function of the host broke down during the call";
 
 pub use report::{CallError, CallReport, Called};
 
@@ -148,7 +151,7 @@ async fn run<T: Send + 'static>(
 ) -> Called<T> {
     let report = CallReport::new(host.next_call());
     let Done { report, outcome } = match ready(plugin, &order) {
-        Ok(()) => on_own_threads(host, plugin, order, report, convert).await,
+        Ok(()) => on_own_thread(host, plugin, order, report, convert).await,
         Err(failure) => Done { report, outcome: Err(failure) },
     };
     note(plugin, host, &outcome);
@@ -209,18 +212,14 @@ fn ready(plugin: &Plugin, order: &Order<'_>) -> Result<(), PluginFailure> {
     if problems.is_empty() { Ok(()) } else { Err(PluginFailure::InvalidParameters(problems)) }
 }
 
-/// What comes back from the threads of the guests.
+/// What comes back from the thread of the guest.
 struct Done<T> {
     report: CallReport,
     outcome: Result<T, PluginFailure>,
 }
 
 /// Writes down what a call took. Returns what it answered.
-fn fill(
-    report: &mut CallReport,
-    performed: Result<Performed, HostReason>,
-) -> Result<Answer, PluginFailure> {
-    let performed = performed.map_err(PluginFailure::Host)?;
+fn fill(report: &mut CallReport, performed: Performed) -> Result<Answer, PluginFailure> {
     report.instantiated = performed.instantiated;
     report.duration = performed.duration;
     report.deadline_left = performed.deadline_left;
@@ -234,20 +233,48 @@ fn fill(
     performed.answer.map_err(PluginFailure::Host)
 }
 
-/// Ends the task when the caller has lost interest.
-struct Abort(Option<tokio::task::AbortHandle>);
+/// Ends a task when the caller has lost interest.
+struct Abort(tokio::task::AbortHandle);
 
 impl Drop for Abort {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        self.0.abort();
     }
+}
+
+/// Waits for the call's turn and for the plugin's code. Mostly both are there, and nothing is waited for.
+async fn admitted(
+    host: &Arc<Host>,
+    plugin: &Arc<Plugin>,
+    cancel: &CancellationToken,
+) -> Result<(Turn, Body), HostReason> {
+    if let Some(body) = plugin.loaded()
+        && let Some(turn) = Turn::free(host, plugin)
+    {
+        return Ok((turn, body));
+    }
+    let waiting = {
+        let (host, plugin, cancel) = (Arc::clone(host), Arc::clone(plugin), cancel.clone());
+        async move {
+            let turn = Turn::wait(&host, &plugin, &cancel).await?;
+            let body = plugin.body(&host).await.map_err(|error| HostReason::Internal {
+                message: format!("the plugin could not be loaded again: {error}"),
+            })?;
+            Ok((turn, body))
+        }
+    };
+    // There, because the caller's threads need not have what timers and compiler processes need.
+    let task = host.runtime.threads().spawn(waiting.in_current_span());
+    let _abort = Abort(task.abort_handle());
+    task.await.unwrap_or_else(|error| {
+        let message = if error.is_panic() { BROKE_DOWN } else { "the host is shutting down" };
+        Err(HostReason::Internal { message: message.to_owned() })
+    })
 }
 
 /// Runs a call where guests run. Its answer is read and checked there, too: it may be large, and who waits for it serves
 /// others.
-async fn on_own_threads<T: Send + 'static>(
+async fn on_own_thread<T: Send + 'static>(
     host: &Arc<Host>,
     plugin: &Arc<Plugin>,
     order: Order<'_>,
@@ -255,75 +282,47 @@ async fn on_own_threads<T: Send + 'static>(
     convert: impl FnOnce(Answer) -> Result<T, PluginFailure> + Send + 'static,
 ) -> Done<T> {
     let call = report.call;
-    let caller = Caller {
-        plugin: plugin.name().to_string(),
-        version: plugin.version().to_string(),
-        digest: plugin.digest().clone(),
-        call,
-    };
-    let span = info_span!("plugin", name = %caller.plugin, version = %caller.version, call);
+    let span = info_span!("plugin", name = %plugin.name(), version = %plugin.version(), call);
     let Order { operation, tree, now, control, .. } = order;
+    let CallControl { cancel, progress } = control;
+    let begun = Instant::now();
+    let admitted = admitted(host, plugin, &cancel).instrument(span.clone()).await;
+    report.queued = begun.elapsed();
+    let (turn, body) = match admitted {
+        Ok(admitted) => admitted,
+        Err(reason) => return Done { report, outcome: Err(PluginFailure::Host(reason)) },
+    };
+    // Whoever drops this future has lost interest: the guest is interrupted.
+    let cancel = cancel.child_token();
+    let _interest = cancel.clone().drop_guard();
+    let caller = Caller { who: Arc::clone(&plugin.who), call };
+    let tree = tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new()));
     let (sender, told) = oneshot::channel();
-    let task = {
-        let (host, plugin) = (Arc::clone(host), Arc::clone(plugin));
-        let tree = tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new()));
-        async move {
-            let begun = Instant::now();
-            let turn = turn(&host, &plugin, &control.cancel).await;
-            report.queued = begun.elapsed();
-            let tell = |performed| {
+    let guest = {
+        let host = Arc::clone(host);
+        move || {
+            let _turn = turn;
+            let _span = span.entered();
+            let seed = seed(&body, &caller.who.digest, &operation);
+            let determinism = Determinism { seed, now };
+            let reads = Reads::new(tree, Arc::clone(&host.policy), &host.limits);
+            let state = CallState::new(caller, &host, determinism, reads, cancel, progress);
+            perform(&host, &body, operation, state, host.limits.call_deadline, |performed| {
                 let outcome = fill(&mut report, performed).and_then(convert);
                 // Whoever has gone away is told nothing.
                 drop(sender.send(Done { report, outcome }));
-            };
-            match turn {
-                Ok(_turn) => {
-                    in_turn(&host, &plugin, operation, tree, now, control, caller, tell).await;
-                }
-                Err(reason) => tell(Err(reason)),
-            }
+            });
         }
-        .instrument(span)
     };
-    let task = host.runtime.threads().spawn(task);
-    let mut abort = Abort(Some(task.abort_handle()));
-    if let Ok(done) = told.await {
-        // It has answered; what it leaves behind is taken down without us.
-        abort.0 = None;
-        return done;
-    }
-    let message = match task.await {
-        Err(error) if error.is_panic() => "a function of the host broke down during the call",
-        _ => "the host is shutting down",
+    let message = match host.runtime.run_guest(guest) {
+        Ok(()) => match told.await {
+            Ok(done) => return done,
+            Err(_) => BROKE_DOWN.to_owned(),
+        },
+        Err(error) => format!("the system gave it no thread: {error}"),
     };
-    let reason = HostReason::Internal { message: message.to_owned() };
+    let reason = HostReason::Internal { message };
     Done { report: CallReport::new(call), outcome: Err(PluginFailure::Host(reason)) }
-}
-
-#[expect(clippy::too_many_arguments, reason = "called once, with everything that a call is given")]
-async fn in_turn(
-    host: &Arc<Host>,
-    plugin: &Arc<Plugin>,
-    operation: Operation,
-    tree: Arc<dyn Tree>,
-    now: Duration,
-    control: CallControl,
-    caller: Caller,
-    tell: impl FnOnce(Result<Performed, HostReason>),
-) {
-    let body = match plugin.body(host).await {
-        Ok(body) => body,
-        Err(error) => {
-            let message = format!("the plugin could not be loaded again: {error}");
-            return tell(Err(HostReason::Internal { message }));
-        }
-    };
-    let determinism = Determinism { seed: seed(&body, plugin.digest(), &operation), now };
-    let reads = Reads::new(tree, Arc::clone(&host.policy), &host.limits);
-    let CallControl { cancel, progress } = control;
-    let state = CallState::new(caller, &host.limits, determinism, reads, cancel, progress);
-    let deadline = host.limits.call_deadline;
-    perform(host, body, operation, state, deadline, |performed| tell(Ok(performed))).await;
 }
 
 /// Derives the random numbers of a call from everything that it is given: the same call, the same numbers.

@@ -27,6 +27,11 @@ use crate::state::CallState;
 use crate::target::Policy;
 use crate::text;
 use crate::trust::Trusted;
+use crate::wasi;
+
+/// How many plugins are asked who they are at the same time: enough that one that takes all its time holds up no other,
+/// few enough that a folder full of them leaves the processors to calls.
+const DESCRIBES_MAX: usize = 2;
 
 /// What all plugins share.
 pub(crate) struct Host {
@@ -41,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) trusted: ArcSwap<Trusted>,
     /// Places for calls of all plugins together.
     pub(crate) places: Arc<Semaphore>,
+    /// Places for plugins that are asked who they are: apart, so that a busy host still loads.
+    pub(crate) describes: Arc<Semaphore>,
     /// Calls that wait for a place or for their plugin.
     pub(crate) waiting: AtomicU64,
     calls: AtomicU64,
@@ -60,6 +67,7 @@ impl Host {
         Ok(Host {
             runtime,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            describes: Arc::new(Semaphore::new(DESCRIBES_MAX)),
             compilers: Compilers::new(compiler, Arc::clone(&limits)),
             limits,
             strikes: StrikeBook::default(),
@@ -329,7 +337,7 @@ fn examine(bytes: &[u8], component: &[u8]) -> Result<(Option<Manifest>, PluginKi
 /// Offers what plugins may import: the contract's interfaces and inert WASI. Nothing of `wasi:http`.
 fn linker(runtime: &Runtime) -> wasmtime::Result<Linker<CallState>> {
     let mut linker = Linker::new(runtime.engine());
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasi::add_to_linker(&mut linker)?;
     pattern::ImprovementPattern::add_to_linker::<CallState, HasSelf<CallState>>(
         &mut linker,
         |state| state,

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::loader::{LoadError, Source};
 use crate::parameters::Schema;
 use crate::quarantine::{Quarantine, Strikes};
-use crate::state::CallState;
+use crate::state::{CallState, Who};
 
 /// A plugin's code, joined with what the host offers: an instance is made of it for each call.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub struct Plugin {
     version: semver::Version,
     digest: Digest,
     source: Source,
+    /// What every line about a call says.
+    pub(crate) who: Arc<Who>,
     pub(crate) schema: Schema,
     /// Places for calls of this plugin.
     pub(crate) places: Arc<Semaphore>,
@@ -64,12 +66,18 @@ impl Plugin {
         body: Option<Body>,
     ) -> Self {
         let bytes = bytes.filter(|_| body.is_none());
+        let who = Arc::new(Who {
+            plugin: about.description.name.to_string(),
+            version: version.to_string(),
+            digest: digest.clone(),
+        });
         Plugin {
             kind: about.kind,
             description: Arc::new(about.description),
             version,
             digest,
             source,
+            who,
             schema,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             strikes,
@@ -122,6 +130,11 @@ impl Plugin {
             digest: self.digest.clone(),
             phases: self.description.phases.clone(),
         }
+    }
+
+    /// Returns the code when it is loaded.
+    pub(crate) fn loaded(&self) -> Option<Body> {
+        self.body.get().cloned()
     }
 
     /// Returns the code; loads it when this is the first call.

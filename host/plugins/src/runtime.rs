@@ -1,5 +1,6 @@
 //! The engine that runs plugins, the clock that interrupts them, and the threads that they run on. One per process.
 
+mod guests;
 mod ticker;
 
 use std::fs::File;
@@ -16,6 +17,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use crate::limits::Limits;
 
+use guests::GuestThreads;
 use ticker::Ticker;
 
 pub(crate) use ticker::Ticking;
@@ -24,11 +26,12 @@ pub(crate) use ticker::Ticking;
 /// cost nothing.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Stack of one guest in bytes. The engine's default; deeper recursion is a trap.
+/// Stack of one guest in bytes. The engine's default; deeper recursion is a trap. Its thread has more, for the host's
+/// functions.
 const WASM_STACK_BYTES: usize = 512 * 1024;
 
-/// Stack of one call with what the host's functions need on top.
-const CALL_STACK_BYTES: usize = 2 * 1024 * 1024;
+/// Threads for what only waits: timers, the pipes of compiler processes, the keeper of the plugins directory.
+const WAITING_THREADS: usize = 1;
 
 /// Threads that may wait for a disk on behalf of guests. A hanging network disk can hold this many calls.
 const DISK_THREADS_MAX: usize = 16;
@@ -71,6 +74,7 @@ pub(crate) struct Runtime {
     engine: Engine,
     compatibility: String,
     ticker: Ticker,
+    guests: GuestThreads,
     /// Only taken when the runtime is dropped.
     threads: Option<tokio::runtime::Runtime>,
 }
@@ -78,18 +82,18 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn new(limits: &Limits, allocator: Allocator) -> Result<Self, RuntimeError> {
         let engine = engine(limits, allocator)?;
-        // One thread more than calls at a time, so that timers are served while every call computes.
         let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(usize::try_from(limits.calls_max).unwrap_or(usize::MAX) + 1)
+            .worker_threads(WAITING_THREADS)
             .max_blocking_threads(DISK_THREADS_MAX)
-            .thread_name("caelum-guest")
+            .thread_name("caelum-plugins")
             // Timers for deadlines, and the pipes of compiler processes.
             .enable_all()
             .build()
             .map_err(RuntimeError::Threads)?;
         let ticker = Ticker::start(&engine).map_err(RuntimeError::Threads)?;
         let compatibility = compatibility(&engine);
-        Ok(Runtime { engine, compatibility, ticker, threads: Some(threads) })
+        let guests = GuestThreads::new();
+        Ok(Runtime { engine, compatibility, ticker, guests, threads: Some(threads) })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -106,7 +110,17 @@ impl Runtime {
         self.ticker.ticking()
     }
 
-    /// Returns the threads that guests run on, never those of the caller.
+    /// Runs a call on a thread for guests, never on one of the caller or of [`Runtime::threads`]: it may compute for as
+    /// long as it may run, and nobody else has to wait for that. The caller bounds how many run at the same time.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread left; the call is dropped.
+    pub(crate) fn run_guest(&self, call: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.guests.run(call)
+    }
+
+    /// Returns the threads for what the host itself waits for: disks, compilers, timers.
     pub(crate) fn threads(&self) -> &tokio::runtime::Handle {
         self.threads.as_ref().expect("they are taken only when the runtime is dropped").handle()
     }
@@ -175,7 +189,6 @@ fn build(strategy: InstanceAllocationStrategy) -> wasmtime::Result<Engine> {
         // The bits of a NaN would differ between processors, and with them a verdict.
         .cranelift_nan_canonicalization(true)
         .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(CALL_STACK_BYTES)
         .shared_memory(false)
         .allocation_strategy(strategy);
     Engine::new(&config)
@@ -200,9 +213,10 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls.saturating_mul(number(limits.instances_max)))
+        // Guests run on the stacks of their threads.
+        .total_stacks(0)
         .total_memories(calls.saturating_mul(number(limits.memories_max)))
         .total_tables(calls.saturating_mul(number(limits.tables_max)))
-        .total_stacks(calls)
         .max_core_instances_per_component(number(limits.instances_max))
         .max_memories_per_component(number(limits.memories_max))
         .max_tables_per_component(number(limits.tables_max))

@@ -1,12 +1,14 @@
 //! What one call's store holds: the host's side of `log`, `target` and `control`, the inert WASI, and the counters.
 //! Made for a call and dropped with it.
 
-use std::any::Any;
+use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Instant;
 
 use caelum_core::id::Digest;
 use caelum_core::tree::{Entry, EntryKind};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
@@ -14,6 +16,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::{control, log, target, types};
+use crate::host::Host;
 use crate::limiter::Limiter;
 use crate::limits::Limits;
 use crate::log::{LogBook, LogLevel, LogLine, LogSource, Logs};
@@ -21,12 +24,18 @@ use crate::target::{ReadCounts, ReadError, Reads};
 use crate::text;
 use crate::wasi::{Capture, CaptureRoom, Determinism, inert};
 
-/// Who is called, as every line about the call says.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
+/// Which plugin is called, as every line about a call says.
+#[derive(Debug)]
+pub(crate) struct Who {
     pub(crate) plugin: String,
     pub(crate) version: String,
     pub(crate) digest: Digest,
+}
+
+/// Which plugin is called, and the number of the call.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) who: Arc<Who>,
     pub(crate) call: u64,
 }
 
@@ -60,6 +69,8 @@ pub(crate) struct CallState {
     pub(crate) host_calls: u64,
     progress: Option<watch::Sender<Progress>>,
     limits: Arc<Limits>,
+    /// Where disks and timers are waited for.
+    threads: Handle,
     determinism: Determinism,
     /// Made when a guest first asks for it: most plugins in Rust never do.
     wasi: Option<WasiCtx>,
@@ -68,7 +79,7 @@ pub(crate) struct CallState {
     stdout: Capture,
     stderr: Capture,
     book: LogBook,
-    /// Away only while a read is under way on another thread.
+    /// Away while a read is under way on another thread, and for good when that read was not waited for.
     reads: Option<Reads>,
     counts: ReadCounts,
 }
@@ -84,12 +95,13 @@ pub(crate) struct Remains {
 impl CallState {
     pub(crate) fn new(
         caller: Caller,
-        limits: &Arc<Limits>,
+        host: &Host,
         determinism: Determinism,
         reads: Reads,
         cancel: CancellationToken,
         progress: Option<watch::Sender<Progress>>,
     ) -> Self {
+        let limits = &host.limits;
         let room = CaptureRoom::new(limits.output_bytes_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
@@ -101,6 +113,7 @@ impl CallState {
             host_calls: 0,
             progress,
             limits: Arc::clone(limits),
+            threads: host.runtime.threads().clone(),
             determinism,
             wasi: None,
             table,
@@ -138,35 +151,62 @@ impl CallState {
         self.book.push(line);
     }
 
+    /// Says whether the call must end now, and why.
+    pub(crate) fn must_end(&self) -> wasmtime::Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(CallCancelled.into());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(DeadlinePassed.into());
+        }
+        Ok(())
+    }
+
+    /// Waits for what happens to handles, at most until the call must end.
+    ///
+    /// # Errors
+    ///
+    /// The trap that ends the guest.
+    pub(crate) fn wait_with_table<T>(
+        &mut self,
+        awaited: impl AsyncFnOnce(&mut ResourceTable) -> T,
+    ) -> wasmtime::Result<T> {
+        let awaited = awaited(&mut self.table);
+        wait(&self.threads, &self.cancel, self.deadline, awaited)
+    }
+
     /// Runs a read, on a thread that may wait for a disk when the tree has one.
+    ///
+    /// # Errors
+    ///
+    /// The outer error is the trap of a call that must end while the disk is waited for.
     ///
     /// # Panics
     ///
     /// With the panic of the tree, which ends this call and no other.
-    async fn reading<T: Send + 'static>(
+    fn reading<T: Send + 'static>(
         &mut self,
         read: impl FnOnce(&mut Reads) -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, target::ErrorCode> {
+    ) -> wasmtime::Result<Result<T, target::ErrorCode>> {
         self.host_calls += 1;
+        let io = |message: &str| Ok(Err(target::ErrorCode::Io(message.to_owned())));
         let Some(mut reads) = self.reads.take() else {
-            return Err(target::ErrorCode::Io("an earlier read has failed".to_owned()));
+            return io("an earlier read has failed");
         };
         let denied = reads.counts().denied;
         let answer = if reads.may_block() {
-            let task = tokio::task::spawn_blocking(move || {
+            let task = self.threads.spawn_blocking(move || {
                 let answer = read(&mut reads);
                 (reads, answer)
             });
-            match task.await {
+            match wait(&self.threads, &self.cancel, self.deadline, task)? {
                 Ok((back, answer)) => {
                     reads = back;
                     answer
                 }
                 Err(error) => match error.try_into_panic() {
-                    Ok(panic) => resume(panic),
-                    Err(_) => {
-                        return Err(target::ErrorCode::Io("the host is shutting down".to_owned()));
-                    }
+                    Ok(panic) => resume_unwind(panic),
+                    Err(_) => return io("the host is shutting down"),
                 },
             }
         } else {
@@ -175,20 +215,37 @@ impl CallState {
         self.counts = reads.counts();
         if self.counts.denied > denied {
             debug!(
-                plugin = %self.caller.plugin,
-                version = %self.caller.version,
-                digest = self.caller.digest.short(),
+                plugin = %self.caller.who.plugin,
+                version = %self.caller.who.version,
+                digest = self.caller.who.digest.short(),
                 call = self.caller.call,
                 "a plugin asked for a path that is withheld"
             );
         }
         self.reads = Some(reads);
-        answer.map_err(error_code)
+        Ok(answer.map_err(error_code))
     }
 }
 
-fn resume(panic: Box<dyn Any + Send>) -> ! {
-    std::panic::resume_unwind(panic)
+/// Waits on the guest's own thread for something that takes its time, at most until the call must end.
+///
+/// # Errors
+///
+/// The trap that ends the guest.
+fn wait<T>(
+    threads: &Handle,
+    cancel: &CancellationToken,
+    deadline: Instant,
+    awaited: impl Future<Output = T>,
+) -> wasmtime::Result<T> {
+    threads.block_on(async {
+        tokio::select! {
+            biased;
+            done = awaited => Ok(done),
+            () = cancel.cancelled() => Err(CallCancelled.into()),
+            () = tokio::time::sleep_until(deadline.into()) => Err(DeadlinePassed.into()),
+        }
+    })
 }
 
 /// Writes a plugin's line to the server's log. What matters to a plugin's author matters less to an operator, so its
@@ -198,9 +255,9 @@ fn emit(caller: &Caller, line: &LogLine) {
         ($macro:ident) => {
             $macro!(
                 target: "caelum::plugin",
-                plugin = %caller.plugin,
-                version = %caller.version,
-                digest = caller.digest.short(),
+                plugin = %caller.who.plugin,
+                version = %caller.who.version,
+                digest = caller.who.digest.short(),
                 call = caller.call,
                 fields = ?line.fields,
                 "{}",
@@ -290,30 +347,24 @@ impl control::Host for CallState {
     }
 }
 
+/// What the engine sees of a read: the trap that ends the guest, or what the guest is told.
+type Read<T> = wasmtime::Result<Result<T, target::ErrorCode>>;
+
 impl target::Host for CallState {
-    async fn entries(&mut self, path: String) -> Result<Vec<target::Entry>, target::ErrorCode> {
-        self.reading(move |reads| reads.entries(&path)).await.map(guest_entries)
+    fn entries(&mut self, path: String) -> Read<Vec<target::Entry>> {
+        self.reading(move |reads| reads.entries(&path).map(guest_entries))
     }
 
-    async fn glob(
-        &mut self,
-        pattern: String,
-        limit: u32,
-    ) -> Result<Vec<target::Entry>, target::ErrorCode> {
-        self.reading(move |reads| reads.glob(&pattern, limit as usize)).await.map(guest_entries)
+    fn glob(&mut self, pattern: String, limit: u32) -> Read<Vec<target::Entry>> {
+        self.reading(move |reads| reads.glob(&pattern, limit as usize).map(guest_entries))
     }
 
-    async fn read(
-        &mut self,
-        path: String,
-        offset: u64,
-        length: u32,
-    ) -> Result<Vec<u8>, target::ErrorCode> {
-        self.reading(move |reads| reads.read(&path, offset, u64::from(length))).await
+    fn read(&mut self, path: String, offset: u64, length: u32) -> Read<Vec<u8>> {
+        self.reading(move |reads| reads.read(&path, offset, u64::from(length)))
     }
 
-    async fn read_text(&mut self, path: String) -> Result<String, target::ErrorCode> {
-        self.reading(move |reads| reads.read_text(&path)).await
+    fn read_text(&mut self, path: String) -> Read<String> {
+        self.reading(move |reads| reads.read_text(&path))
     }
 }
 

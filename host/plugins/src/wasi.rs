@@ -2,6 +2,8 @@
 //! arguments or network; an empty standard input; output kept with a cap; clocks and random numbers that are derived
 //! from the call and repeat with it.
 
+mod poll;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, async_trait};
 
 use crate::limits::Limits;
+
+pub(crate) use poll::add_to_linker;
 
 /// How far a clock moves each time it is read: far enough that two readings differ.
 const CLOCK_STEP: Duration = Duration::from_micros(1);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use caelum_core::id::Digest;
 use caelum_core::plugin::{Description, HostReason};
 use caelum_core::tree::MapTree;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::convert;
 use crate::host::Host;
 use crate::loader::{LoadError, Source};
 use crate::plugin::Body;
-use crate::state::{CallState, Caller};
+use crate::state::{CallState, Caller, Who};
 use crate::target::Reads;
 use crate::wasi::Determinism;
 
@@ -25,30 +26,33 @@ pub(crate) async fn describe(
     source: &Source,
     digest: &Digest,
 ) -> Result<Description, LoadError> {
-    let caller = Caller {
-        plugin: source.to_string(),
-        version: "unknown".to_owned(),
-        digest: digest.clone(),
-        call: host.next_call(),
-    };
+    let who =
+        Who { plugin: source.to_string(), version: "unknown".to_owned(), digest: digest.clone() };
+    let caller = Caller { who: Arc::new(who), call: host.next_call() };
     let reads = Reads::nothing(Arc::new(MapTree::new()), Arc::clone(&host.policy), &host.limits);
     let determinism = Determinism { seed: [0; 32], now: Duration::ZERO };
-    let state =
-        CallState::new(caller, &host.limits, determinism, reads, CancellationToken::new(), None);
-    let task = {
+    // Whoever drops this future has lost interest: the guest is interrupted.
+    let cancel = CancellationToken::new();
+    let _interest = cancel.clone().drop_guard();
+    let state = CallState::new(caller, host, determinism, reads, cancel, None);
+    let (sender, told) = oneshot::channel();
+    let place = Arc::clone(&host.describes).acquire_owned().await.expect("it is never closed");
+    let guest = {
         let (host, body) = (Arc::clone(host), body.clone());
         let deadline = host.limits.describe_deadline;
-        async move {
-            let mut performed = None;
-            let tell = |done| performed = Some(done);
-            perform(&host, body, Operation::Describe, state, deadline, tell).await;
-            performed.expect("a call that is over has told how it ended")
+        move || {
+            let _place = place;
+            // Whoever has gone away is told nothing.
+            let tell = |performed| drop(sender.send(performed));
+            perform(&host, &body, Operation::Describe, state, deadline, tell);
         }
     };
     let failed = |message: String| LoadError::Describe { message };
-    let performed = host.runtime.threads().spawn(task).await.map_err(|_| {
-        failed("was stopped, because the host broke down or is shutting down".to_owned())
+    host.runtime.run_guest(guest).map_err(|error| {
+        failed(format!("could not be asked: the system gave it no thread: {error}"))
     })?;
+    let performed =
+        told.await.map_err(|_| failed("was stopped, because the host broke down".to_owned()))?;
     let answer = performed.answer.map_err(|reason| match reason {
         HostReason::Contract { message } if !performed.stood => LoadError::Link { message },
         reason if !performed.stood => LoadError::Instantiate { message: reason.to_string() },

@@ -1,0 +1,113 @@
+//! One gate check through the host, with every limit on, beside the bare engine that instantiates the same guest and calls
+//! it. The two take turns in one process, so that the ratio means something on any machine.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use caelum_plugin_host::Allocator;
+use wasmtime::component::Component;
+
+use crate::bare::{self, Bare};
+use crate::hosted::{Hosted, component, evidence};
+use crate::{Figures, Row, percentile, us};
+
+/// How many times the two take turns.
+const ROUNDS: usize = 200;
+
+/// How many calls make a turn. Many, because the first ones find what the other has left in the processor's caches, and
+/// a gate is seldom alone.
+const CALLS: usize = 100;
+
+/// How many calls of each turn are left out.
+const WARM_UP: usize = 20;
+
+/// How many callers ask at once where calls per second are counted: as many as one plugin may have by default.
+const CALLERS: usize = 2;
+
+/// How often each side is asked for [`SPAN`] where calls per second are counted; the middle one counts.
+const SPANS: usize = 5;
+
+/// How long calls are counted.
+const SPAN: Duration = Duration::from_millis(500);
+
+/// What the design allows at the median.
+const RATIO_MAX: f64 = 1.5;
+
+pub(crate) fn measure(figures: &mut Figures) {
+    for (allocator, key, title) in [
+        (Allocator::OnDemand, "gate", "A gate check"),
+        (Allocator::Pooling, "gate_pooled", "A gate check, instances from a pool"),
+    ] {
+        if figures.wanted(key) {
+            one(figures, allocator, key, title);
+        }
+    }
+}
+
+fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
+    let hosted = Hosted::bundled(component(), allocator);
+    let engine = bare::engine(allocator == Allocator::Pooling);
+    let code = Component::from_binary(&engine, component()).expect("compiles");
+    let bare = Bare::new(&code, &evidence());
+    let ours = || {
+        black_box(hosted.check());
+    };
+    let (mut ours_times, mut bare_times) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        turn(&mut ours_times, ours);
+        turn(&mut bare_times, || bare.check());
+    }
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let (ours, bare) =
+            (us(percentile(&mut ours_times, share)), us(percentile(&mut bare_times, share)));
+        let note = if name == "p50" && ours / bare > RATIO_MAX {
+            format!("above the {RATIO_MAX} that the design allows")
+        } else {
+            String::new()
+        };
+        let row = Row::time(&format!("{key}_{name}_us"), &format!("{title}, {name}"), "µs", ours);
+        figures.add(row.beside(bare).noted(note));
+    }
+    let (mut ours_rates, mut bare_rates) = (Vec::new(), Vec::new());
+    for _ in 0..SPANS {
+        ours_rates.push(per_s(&ours));
+        bare_rates.push(per_s(&|| bare.check()));
+    }
+    let middle = |rates: &mut Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    };
+    let title = format!("{title}, per second, {CALLERS} callers at once");
+    let row = Row::rate(&format!("{key}_per_s"), &title, middle(&mut ours_rates));
+    figures.add(row.beside(middle(&mut bare_rates)));
+}
+
+fn turn(times: &mut Vec<Duration>, check: impl Fn()) {
+    for call in 0..CALLS {
+        let began = Instant::now();
+        check();
+        let took = began.elapsed();
+        times.extend((call >= WARM_UP).then_some(took));
+    }
+}
+
+/// Returns how many calls per second some callers get together.
+fn per_s(check: &(dyn Fn() + Sync)) -> f64 {
+    let (over, calls) = (AtomicBool::new(false), AtomicU64::new(0));
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    check();
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        thread::sleep(SPAN);
+        over.store(true, Ordering::Relaxed);
+    });
+    calls.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+}
