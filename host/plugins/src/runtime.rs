@@ -24,7 +24,7 @@ pub(crate) use ticker::Ticking;
 
 /// How often running guests are asked to look at their deadline. Short enough for a deadline of 250 ms, long enough to
 /// cost nothing.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Stack of one guest in bytes. The engine's default; deeper recursion is a trap. Its thread has more, for the host's
 /// functions.

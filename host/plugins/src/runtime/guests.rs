@@ -1,5 +1,6 @@
-//! The threads that guests run on: started when they are first needed, kept, and never more than calls may run at the
-//! same time. What runs on them is computed to its end; nothing here waits for anything else.
+//! The threads that guests run on: one for each call, started when none is idle, and kept. There are as many as calls
+//! have run at the same time, and for a moment one more for each that was just ending. What runs on them is computed to its
+//! end; a call that waits for the host waits here and holds up nobody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -9,7 +9,8 @@ use caelum_core::plugin::{PluginFailure, PluginKind};
 use caelum_core::tree::{Entry, MapTree, Tree, TreeError};
 use caelum_plugin_host::{CallControl, Limits};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::guests::{ANSWER, Guest, SCRATCH, component, say, typed_module};
 use crate::harness::{evidence_with, host, judge, judge_in, judge_with, quick, serving, told};
@@ -227,12 +228,15 @@ async fn globals_do_not_survive_a_call() {
 struct BadTree {
     panics: bool,
     blocks: bool,
+    /// Told when somebody reads.
+    reached: Notify,
     released: (Mutex<bool>, Condvar),
 }
 
 impl BadTree {
     fn new(panics: bool, blocks: bool) -> Arc<Self> {
-        Arc::new(BadTree { panics, blocks, released: (Mutex::new(false), Condvar::new()) })
+        let (reached, released) = (Notify::new(), (Mutex::new(false), Condvar::new()));
+        Arc::new(BadTree { panics, blocks, reached, released })
     }
 
     fn release(&self) {
@@ -248,6 +252,7 @@ impl Tree for BadTree {
 
     fn metadata(&self, path: &str) -> Result<Entry, TreeError> {
         assert!(!self.panics, "the tree is broken");
+        self.reached.notify_one();
         let mut released = self.released.0.lock().expect("no panic");
         while !*released {
             released = self.released.1.wait(released).expect("no panic");
@@ -287,6 +292,27 @@ async fn a_host_call_that_never_returns_ends_at_the_deadline() {
     tree.release();
 
     assert_eq!(told(called), "validator `guest` 1.0.0: ran longer than its limit of 200 ms");
+}
+
+#[tokio::test]
+async fn a_call_whose_read_never_returns_can_be_cancelled() {
+    let limits = Limits { call_deadline: Duration::from_secs(60), ..quick() };
+    let (plugins, plugin) = serving(limits, reader("a").validator()).await;
+    let tree = BadTree::new(false, true);
+    let cancel = CancellationToken::new();
+    let control = CallControl { cancel: cancel.clone(), ..CallControl::default() };
+    let call = {
+        let (plugins, plugin, tree) = (plugins.clone(), Arc::clone(&plugin), Arc::clone(&tree));
+        tokio::spawn(async move { judge_with(&plugins, &plugin, tree, &json!({}), control).await })
+    };
+    tree.reached.notified().await;
+
+    cancel.cancel();
+
+    let called = tokio::time::timeout(Duration::from_secs(30), call).await;
+    tree.release();
+    let called = called.expect("long before its deadline").expect("no panic");
+    assert_eq!(told(called), "validator `guest` 1.0.0: was cancelled");
 }
 
 #[tokio::test]

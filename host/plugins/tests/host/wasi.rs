@@ -1,10 +1,13 @@
 //! Guests whose language runtime uses WASI: it is there, and nothing is behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use caelum_core::tree::MapTree;
-use caelum_plugin_host::{CallControl, Limits, LogLevel, LogSource};
+use caelum_plugin_host::{CallControl, Limits, LogLevel, LogSource, Progress};
 use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::guests::{Guest, SCRATCH, say};
 use crate::harness::{judge, judge_with, quick, serving, told};
@@ -140,16 +143,56 @@ async fn a_guest_cannot_collect_handles_without_end() {
     );
 }
 
-#[tokio::test]
-async fn waiting_for_a_year_ends_at_the_deadline() {
-    let guest = Guest {
+/// A guest that says that it is there and then waits.
+fn sleeper(nanoseconds: u64) -> Guest {
+    Guest {
         world: "import wasi:clocks/monotonic-clock@0.2.6;".to_owned(),
         fields: r#"(import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $sleep (param i64) (result i32)))
-                   (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))"#
+                   (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
+                   (import "caelum:plugin/control@0.1.0" "progress" (func $progress (param i32 i32 i32 i32 i32)))"#
             .to_owned(),
-        ..Guest::judging("(call $block (call $sleep (i64.const 31536000000000000)))")
-    };
-    let (plugins, plugin) = serving(quick(), guest.validator()).await;
+        ..Guest::judging(&format!(
+            "(call $progress (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+             (call $block (call $sleep (i64.const {nanoseconds})))"
+        ))
+    }
+}
+
+/// A year in nanoseconds.
+const YEAR: u64 = 31_536_000_000_000_000;
+
+#[tokio::test]
+async fn a_short_wait_is_waited_for() {
+    let (plugins, plugin) = serving(quick(), sleeper(2_000_000).validator()).await;
+
+    let called = judge(&plugins, &plugin).await;
+
+    assert!(called.report.duration >= Duration::from_millis(2), "{:?}", called.report.duration);
+    called.outcome.expect("a verdict");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_can_be_cancelled() {
+    let limits = Limits { call_deadline: Duration::from_secs(60), ..quick() };
+    let (plugins, plugin) = serving(limits, sleeper(YEAR).validator()).await;
+    let (sender, mut progress) = watch::channel(Progress::default());
+    let cancel = CancellationToken::new();
+    let control = CallControl { cancel: cancel.clone(), progress: Some(sender) };
+    let call = tokio::spawn(async move {
+        judge_with(&plugins, &plugin, Arc::new(MapTree::new()), &json!({}), control).await
+    });
+    progress.wait_for(|progress| progress.done == 1).await.expect("the call is alive");
+
+    cancel.cancel();
+
+    let called = tokio::time::timeout(Duration::from_secs(30), call).await;
+    let called = called.expect("long before its deadline").expect("no panic");
+    assert_eq!(told(called), "validator `guest` 1.0.0: was cancelled");
+}
+
+#[tokio::test]
+async fn waiting_for_a_year_ends_at_the_deadline() {
+    let (plugins, plugin) = serving(quick(), sleeper(YEAR).validator()).await;
 
     assert_eq!(
         told(judge(&plugins, &plugin).await),
