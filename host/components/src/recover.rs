@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use caelum_core::causes::chain;
+
 use crate::error::ComponentsError;
 use crate::lock;
 use crate::resolve::{Component, Inner};
@@ -48,7 +50,7 @@ pub(crate) fn of_component(inner: &Inner, component: &Component) -> Result<(), C
             Err(error) => {
                 tracing::error!(
                     application = id,
-                    error = whole(&error),
+                    error = chain(&error),
                     "a journal cannot be read"
                 );
                 continue;
@@ -70,7 +72,7 @@ fn one(inner: &Inner, id: String) -> Recovered {
                 application_id: id,
                 component: None,
                 left: Vec::new(),
-                error: Some(whole(&error)),
+                error: Some(chain(&error)),
             };
         }
     };
@@ -80,19 +82,7 @@ fn one(inner: &Inner, id: String) -> Recovered {
     });
     let (left, error) = match undone {
         Ok(left) => (left, None),
-        Err(error) => (Vec::new(), Some(whole(&error))),
+        Err(error) => (Vec::new(), Some(chain(&error))),
     };
     Recovered { application_id: id, component: Some(record.component), left, error }
-}
-
-/// Writes an error with everything beneath it.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -14,10 +14,12 @@
 //! | [`finding`] | what a plugin has to say about a component |
 //! | [`evidence`] | what a gate judges, and the verdict |
 //! | [`plugin`] | what a plugin says about itself, and how a call of it may end |
+//! | [`causes`] | errors in one line |
 //! | [`tree`] | the read-only tree of files that plugins see |
 //! | [`meter`] | distributions that are counted while work goes on |
 //! | [`near`] | near names for "did you mean" |
 
+pub mod causes;
 pub mod clock;
 pub mod evidence;
 pub mod finding;

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use caelum_core::causes::chain;
 use caelum_core::clock::Clock;
 use caelum_core::task::{
     FailureClass, HttpSpec, OutcomeStatus, TaskFailure, TaskOutcome, TaskSpec, holds,
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Streams;
 use crate::options::MachineOptions;
-use crate::web::{Body, chain, checked, code, read, shown};
+use crate::web::{Body, checked, code, read, shown};
 
 /// The header that names a request for ever (IETF draft "The Idempotency-Key HTTP Header Field").
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

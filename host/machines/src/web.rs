@@ -6,6 +6,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use caelum_core::causes::chain;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use reqwest::{Client, Response, Url};
 use serde_json::{Map, Value};
@@ -137,19 +138,4 @@ pub(crate) fn code(error: &reqwest::Error) -> &'static str {
         cause = wrapped.or_else(|| error.source());
     }
     "io"
-}
-
-/// Writes an error with everything beneath it.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let next = cause.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -23,6 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use caelum_core::causes::chain;
 use caelum_plugin_host::Compiler;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -30,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 use self::access::CallError;
 use self::flags::{GlobalFlags, ServeFlags};
 use self::output::{Output, complain};
-use crate::config::{Config, ConfigError, LogFormat, Sources, chain, example};
+use crate::config::{Config, ConfigError, LogFormat, Sources, example};
 use crate::document::DocumentError;
 use crate::listen::ListenError;
 use crate::server::{self, ServeError, Speaks};

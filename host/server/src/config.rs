@@ -13,6 +13,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use caelum_core::causes::chain;
 use caelum_engine::EngineOptions;
 use caelum_machines::ToolServer;
 use caelum_plugin_host::{Compiler, Trust, TrustMode};
@@ -331,18 +332,6 @@ fn durability(text: &str) -> Result<Synchronous, String> {
                 .to_owned(),
         ),
     }
-}
-
-/// Writes an error and everything behind it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use caelum_core::causes::chain;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{NoAnswer, millis};
-use crate::web::{chain, checked, code, read, shown};
+use crate::web::{checked, code, read, shown};
 
 pub(super) async fn fetch(
     client: &Client,

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use caelum_core::causes::chain;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -158,7 +159,7 @@ fn read(path: &Path) -> Result<(String, bool), CommandError> {
     let mut cut = false;
     if caelum_store::is_archive(&bytes) {
         (bytes, cut) = caelum_store::unpack(&bytes, FILE_BYTES_MAX).map_err(|error| {
-            CommandError::Usage(format!("`{}`: {}", path.display(), crate::config::chain(&error)))
+            CommandError::Usage(format!("`{}`: {}", path.display(), chain(&error)))
         })?;
     }
     if bytes.len() as u64 > FILE_BYTES_MAX {

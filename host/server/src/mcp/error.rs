@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use caelum_core::causes::chain;
+
 /// How many single problems one error lists before it counts the rest; more would only fill the reader's context.
 pub const PROBLEMS_SHOWN_MAX: usize = 50;
 
@@ -156,13 +158,7 @@ impl ToolError {
     /// Writes the error to the log, once, with its whole chain of causes, at the level its fault asks for.
     pub fn log(&self, tool: &str) {
         let code = self.code();
-        let mut chain = self.parts.message.clone();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let chain = chain(self);
         match self.parts.fault {
             Fault::Caller => tracing::debug!(tool, code, error = %chain, "tool call refused"),
             Fault::Plugin => {

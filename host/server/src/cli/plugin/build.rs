@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use caelum_core::causes::chain;
 use caelum_plugin_build::{BuildRequest, Language, Messages, Project, Unpacked};
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::pack::packed;
 use crate::cli::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{GOOD, Output, paint};
-use crate::config::{Config, chain};
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Build {

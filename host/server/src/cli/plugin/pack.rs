@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use caelum_core::causes::chain;
 use caelum_core::plugin::PluginKind;
 use caelum_plugin_build::{Described, Unpacked, sha256};
 use caelum_plugin_host::Plugin;
@@ -12,7 +13,7 @@ use super::subject::{Code, load, read, refusal};
 use crate::cli::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{GOOD, Output, paint};
-use crate::config::{Config, chain};
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Pack {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use caelum_components::Components;
+use caelum_core::causes::chain;
 use caelum_core::evidence::{Evidence, VerdictKind};
 use caelum_core::plugin::Phase;
 use caelum_core::tree::Tree;
@@ -21,7 +22,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{ATTENTION, BAD, FAINT, GOOD, Output, STRONG, paint};
 use crate::cli::parameters::Parameters;
 use crate::cli::pattern::show_diff;
-use crate::config::{Config, chain};
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Run {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use caelum_core::causes::chain;
 use caelum_plugin_host::{BundledPlugin, Loading, Plugin, Plugins, Refused, Reload, Trust};
 
 use super::build::{Building, Order, build};
 use crate::cli::CommandError;
 use crate::cli::output::Output;
-use crate::config::{Config, chain};
+use crate::config::Config;
 
 /// How often a plugin may fail before it is kept out: as often as can be configured.
 const STRIKES_MAX: u64 = 1_000;

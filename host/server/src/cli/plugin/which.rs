@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use caelum_core::causes::chain;
 use caelum_core::id::Digest;
 use caelum_plugin_host::{
     BundledPlugin, Limits, Loading, Lock, Options, Plugins, Reload, Snapshot, Source, inspect,
 };
 
-use crate::config::{Config, chain};
+use crate::config::Config;
 
 use super::super::CommandError;
 

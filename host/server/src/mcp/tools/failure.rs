@@ -1,11 +1,11 @@
 //! How the engine's errors become those of tools: three origins, kept apart to the end.
 
+use caelum_core::causes::chain;
 use caelum_core::plugin::PluginFailure;
 use caelum_engine::{EngineError, Mistake};
 use caelum_store::StoreError;
 
 use super::super::error::ToolError;
-use crate::config::chain;
 
 /// Turns an engine's error into the caller's.
 pub(super) fn refuse(error: EngineError) -> ToolError {
