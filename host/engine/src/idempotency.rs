@@ -1,11 +1,10 @@
 //! Same key and same request, same answer: what callers that retry after a timeout rely on.
 
-use std::fmt::Debug;
-
 use caelum_core::clock::Timestamp;
 use caelum_core::id::Digest;
 use caelum_store::{IdempotencyEntry, KeyUse, StoreError};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::Engine;
@@ -31,7 +30,7 @@ impl Keyed {
     pub(crate) fn of(
         scope: &'static str,
         key: Option<String>,
-        request: &impl Debug,
+        request: &impl Serialize,
     ) -> Result<Option<Self>, EngineError> {
         let Some(key) = key else { return Ok(None) };
         if key.trim().is_empty() || key.len() > KEY_BYTES_MAX {
@@ -41,8 +40,10 @@ impl Keyed {
             )
             .into());
         }
-        // The debug form names every field; a request that differs anywhere has another digest.
-        let digest = Sha256::digest(format!("{request:?}").as_bytes());
+        let request = serde_json::to_value(request).map_err(|error| {
+            EngineError::internal("the request cannot be compared with others", error.to_string())
+        })?;
+        let digest = Sha256::digest(sorted(request).to_string().as_bytes());
         Ok(Some(Keyed { scope, key, digest: Digest::from_bytes(&digest.into()).to_string() }))
     }
 
@@ -91,6 +92,20 @@ impl Engine {
     }
 }
 
+/// Puts the members of every object in one order: a client that asks again may write them in another.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.into_iter().collect();
+            members.sort_by(|(left, _), (right, _)| left.cmp(right));
+            let sorted = members.into_iter().map(|(name, value)| (name, sorted(value)));
+            Value::Object(sorted.collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
 fn answer(keyed: &Keyed, used: KeyUse) -> Result<Value, EngineError> {
     match used {
         KeyUse::Same { answer } => Ok(answer),
@@ -100,5 +115,63 @@ fn answer(keyed: &Keyed, used: KeyUse) -> Result<Value, EngineError> {
         )
         .hint("use a new key for a new request, and the same key only to repeat one")
         .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::request::{NewExecution, WorkflowChange};
+
+    fn digest(request: &impl Serialize) -> String {
+        let keyed = Keyed::of("test", Some("key".to_owned()), request);
+        keyed.expect("a legal key").expect("a key").digest
+    }
+
+    fn with(parameters: Value) -> NewExecution {
+        let Value::Object(parameters) = parameters else { panic!("an object: {parameters}") };
+        NewExecution { workflow_id: "w".to_owned(), parameters, ..NewExecution::default() }
+    }
+
+    #[test]
+    fn the_order_of_members_makes_no_other_request() {
+        let one = with(json!({"a": {"x": 1, "y": [{"k": 1, "l": 2}]}, "b": null}));
+        let same = with(json!({"b": null, "a": {"y": [{"l": 2, "k": 1}], "x": 1}}));
+        assert_eq!(digest(&one), digest(&same));
+    }
+
+    #[test]
+    fn every_difference_makes_another_request() {
+        let requests = [
+            with(json!({})),
+            with(json!({"a": null})),
+            with(json!({"a": false})),
+            with(json!({"a": [1, 2]})),
+            with(json!({"a": [2, 1]})),
+            with(json!({"a": "1"})),
+            NewExecution { revision: Some(1), ..with(json!({})) },
+            NewExecution { by: "ann".to_owned(), ..with(json!({})) },
+        ];
+        let digests: std::collections::BTreeSet<String> = requests.iter().map(digest).collect();
+        assert_eq!(digests.len(), requests.len());
+    }
+
+    #[test]
+    fn taking_a_schema_away_is_not_leaving_it() {
+        let left = WorkflowChange::default();
+        let taken = WorkflowChange { parameters_schema: Some(None), ..WorkflowChange::default() };
+        assert_ne!(digest(&left), digest(&taken));
+    }
+
+    #[test]
+    fn a_digest_stays_what_it_is_from_version_to_version() {
+        // Keys are remembered for days, over upgrades. Whoever changes this makes old keys refuse their own requests: give
+        // a new field a default that is not serialised instead.
+        assert_eq!(
+            digest(&with(json!({"tag": "1.2"}))),
+            "c1839a2ddf4d74d1a62c4122482882541679754fc0392438189f5b7b45924de7"
+        );
     }
 }

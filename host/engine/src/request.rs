@@ -1,4 +1,7 @@
 //! What callers ask of the engine, and what it answers where the core has no word for it yet. Plain data.
+//!
+//! What may be asked under an idempotency key is serialised to tell one request from another: a field that is added
+//! leaves its default out, so that keys used before still find their answers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +16,12 @@ use caelum_core::pattern::{Applicability, ApplicationStatus, NextStep};
 use caelum_core::plugin::{Description, PinnedPlugin, PluginKind};
 use caelum_core::task::{CommandSpec, GroupTally, Strategy};
 use caelum_core::workflow::{DefinitionStatus, Execution, ExecutionStatus, RetryPolicy, Step};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// What to do when a workflow of that name exists.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum IfExists {
     /// Refuse.
     #[default]
@@ -26,11 +31,12 @@ pub enum IfExists {
 }
 
 /// A workflow to create.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewWorkflow {
     /// Its name.
     pub workflow_id: String,
     /// A few words; the id when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is for.
     pub description: String,
@@ -43,12 +49,14 @@ pub struct NewWorkflow {
     /// Draft or active.
     pub status: DefinitionStatus,
     /// JSON Schema of its parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters_schema: Option<Value>,
     /// Anything else.
     pub metadata: Map<String, Value>,
     /// What to do when it exists.
     pub if_exists: IfExists,
     /// Same key, same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
@@ -64,29 +72,38 @@ pub struct CreatedWorkflow {
 }
 
 /// A change of a workflow: what is given is changed, everything else stays as it is.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct WorkflowChange {
     /// Its name.
     pub workflow_id: String,
     /// The revision that the caller knows; another newest one refuses the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u32>,
     /// A few words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The pattern of the ecosystem that it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// Its steps, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<Step>>,
     /// Where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<DefinitionStatus>,
     /// JSON Schema of its parameters; `Some(None)` takes it away.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters_schema: Option<Option<Value>>,
     /// Anything else, all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
     /// Who changes it.
     pub by: String,
     /// Same key, same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
@@ -141,11 +158,12 @@ pub struct PageRequest {
 }
 
 /// A run to start.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NewExecution {
     /// The workflow.
     pub workflow_id: String,
     /// The revision; the newest when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u32>,
     /// Parameters for its templates.
     pub parameters: Map<String, Value>,
@@ -154,6 +172,7 @@ pub struct NewExecution {
     /// Who starts it.
     pub by: String,
     /// Same key, same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
@@ -265,7 +284,7 @@ impl PluginList {
 }
 
 /// A pattern to apply.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NewApplication {
     /// The pattern.
     pub pattern_name: String,
@@ -276,6 +295,7 @@ pub struct NewApplication {
     /// Only plan, and keep the plan.
     pub dry_run: bool,
     /// Apply exactly this plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_id: Option<String>,
     /// Apply edits that somebody should look at too.
     pub allow_review_edits: bool,
@@ -284,8 +304,10 @@ pub struct NewApplication {
     /// Who applies it.
     pub by: String,
     /// Same key, same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// The execution, step and attempt that apply it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub execution: Option<(ExecutionId, StepId, u32)>,
 }
 
@@ -406,7 +428,7 @@ pub struct Reverted {
 }
 
 /// A task for many machines.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewTask {
     /// A few words.
     pub name: String,
@@ -417,14 +439,17 @@ pub struct NewTask {
     /// In which order and how wide.
     pub strategy: Strategy,
     /// How long one run may take, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
     /// When a failure is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryPolicy>,
     /// Whether it may run again when a crash left its outcome unknown.
     pub idempotent: bool,
     /// Who asks.
     pub by: String,
     /// Same key, same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
