@@ -1,9 +1,10 @@
 //! The private cache of compiled plugins: content-addressed, checked before use, never written in place.
 //!
-//! Three files belong to an entry, named by the plugin's digest and the engine's compatibility: `KEY.cwasm`, the native
-//! code, with its checksum in `KEY.sum`; and `KEY.json`, what the plugin says about itself. A checksum covers the key,
-//! so that neither a changed nor a swapped file is believed. What is not believed is deleted and made again. Beside
-//! them lies the plugin itself, `DIGEST.bundled.wasm` or `DIGEST.file.wasm`, for executions that began with it: the
+//! Three files belong to an entry: `ESSENCE-ENGINE.cwasm`, the native code, named by what of the plugin it is made of
+//! and the engine's compatibility, with its checksum in `ESSENCE-ENGINE.sum`; and `DIGEST-ENGINE.json`, what the plugin
+//! says about itself, which names its essence. Files that differ only in what describes them share their code. A
+//! checksum covers the key, so that neither a changed nor a swapped file is believed. What is not believed is deleted
+//! and made again. Beside them lies the plugin itself, `DIGEST.bundled.wasm` or `DIGEST.file.wasm`, for executions that began with it: the
 //! name is what it hashes to.
 
 mod about;
@@ -74,6 +75,8 @@ pub(crate) struct Cache {
 pub(crate) struct About {
     pub(crate) kind: PluginKind,
     pub(crate) description: Description,
+    /// SHA-256 of what its code is made of.
+    pub(crate) essence: Digest,
 }
 
 impl Cache {
@@ -104,10 +107,6 @@ impl Cache {
     /// Returns what is known of a plugin, when its code is here too.
     pub(crate) fn about(&self, runtime: &Runtime, digest: &Digest) -> Option<About> {
         let key = key(runtime, digest);
-        let code = self.file(&key, "cwasm");
-        if !code.exists() {
-            return None;
-        }
         let path = self.file(&key, "json");
         let text = self.read(&path)?;
         let about = std::str::from_utf8(&text)
@@ -118,7 +117,7 @@ impl Cache {
         if about.is_none() {
             self.distrust(&path);
         }
-        about
+        about.filter(|about| self.file(&self::key(runtime, &about.essence), "cwasm").exists())
     }
 
     /// Keeps what a plugin says about itself. Losing it costs time, so a failure is only logged.
@@ -129,9 +128,9 @@ impl Cache {
         self.write(&self.file(&key, "json"), text.as_bytes());
     }
 
-    /// Loads the compiled code of a plugin, when it is here and can be believed. Blocks.
-    pub(crate) fn code(&self, runtime: &Runtime, digest: &Digest) -> Option<Component> {
-        let key = key(runtime, digest);
+    /// Loads the code of an essence, when it is here and can be believed. Blocks.
+    pub(crate) fn code(&self, runtime: &Runtime, essence: &Digest) -> Option<Component> {
+        let key = key(runtime, essence);
         let (path, sum) = (self.file(&key, "cwasm"), self.file(&key, "sum"));
         let (file, code) = self.read_file(&path)?;
         let believed = self.read(&sum).is_some_and(|sum| sum == checksum(&key, &code).as_bytes());
@@ -154,8 +153,8 @@ impl Cache {
     }
 
     /// Keeps compiled code. Losing it costs time, so a failure is only logged. Blocks.
-    pub(crate) fn keep_code(&self, runtime: &Runtime, digest: &Digest, code: &[u8]) {
-        let key = key(runtime, digest);
+    pub(crate) fn keep_code(&self, runtime: &Runtime, essence: &Digest, code: &[u8]) {
+        let key = key(runtime, essence);
         // The checksum first: code without one is not believed, and would be made again by whoever finds it.
         if self.write(&self.file(&key, "sum"), checksum(&key, code).as_bytes()) {
             self.place(&self.file(&key, "cwasm"), code, Replace::Never);
@@ -340,6 +339,7 @@ mod tests {
                 phases: vec![Phase::After],
                 evidence_formats: vec!["junit-xml".to_owned()],
             },
+            essence: digest(1),
         }
     }
 

@@ -1,23 +1,25 @@
 //! From a valid component to native code. The one expensive step: seconds of processor time and hundreds of MiB for a
 //! plugin with a language runtime in it, and the one that a hostile file could make endless. So it happens in a child
-//! process with limits, one at a time; this file starts it, waits, and says what became of it.
+//! process with limits, few at a time; this file starts it, waits, and says what became of it.
 
 pub(crate) mod child;
 mod contained;
 mod order;
 mod verdict;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use caelum_core::id::Digest;
 use rustix::fs::{MemfdFlags, SealFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
 use crate::runtime::Runtime;
@@ -119,8 +121,10 @@ impl CompileError {
 pub(crate) struct Compilers {
     compiler: Compiler,
     limits: Arc<Limits>,
-    /// One at a time: two of the largest toolchain's plugins would take a small machine's memory.
-    turn: Arc<Semaphore>,
+    /// [`Limits::compilers_max`] of them.
+    turns: Arc<Semaphore>,
+    /// One gate for each component that is being made now: who comes second waits, and finds it made.
+    gates: Mutex<HashMap<Digest, Weak<Semaphore>>>,
 }
 
 /// What a compiler has made.
@@ -131,10 +135,14 @@ pub(crate) enum Artifact {
     Sealed(File),
 }
 
-/// A turn at the compiler. While it is held, nothing else is compiled.
-pub(crate) struct CompilerTurn(
-    #[expect(dead_code, reason = "held")] tokio::sync::OwnedSemaphorePermit,
-);
+/// A turn at the compiler. While it is held, somebody else has one less.
+pub(crate) struct CompilerTurn(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+/// The right to make the code of one component. While it is held, nobody else makes the same.
+pub(crate) struct Making {
+    _permit: OwnedSemaphorePermit,
+    _gate: Arc<Semaphore>,
+}
 
 impl Artifact {
     /// Reads the whole of it. Blocks.
@@ -165,13 +173,31 @@ impl Artifact {
 
 impl Compilers {
     pub(crate) fn new(compiler: Compiler, limits: Arc<Limits>) -> Self {
-        Compilers { compiler, limits, turn: Arc::new(Semaphore::new(1)) }
+        let turns = usize::try_from(limits.compilers_max).unwrap_or(usize::MAX);
+        let turns = Arc::new(Semaphore::new(turns.min(Semaphore::MAX_PERMITS)));
+        Compilers { compiler, limits, turns, gates: Mutex::default() }
     }
 
-    /// Waits until nothing else is being compiled.
+    /// Waits for a turn at the compiler.
     pub(crate) async fn turn(&self) -> Result<CompilerTurn, CompileError> {
-        let permit = Arc::clone(&self.turn).acquire_owned().await;
+        let permit = Arc::clone(&self.turns).acquire_owned().await;
         permit.map(CompilerTurn).map_err(|_| CompileError::Stopped)
+    }
+
+    /// Waits until nobody else makes the code of this component.
+    pub(crate) async fn making(&self, component: &Digest) -> Result<Making, CompileError> {
+        let gate = {
+            let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            gates.retain(|_, gate| gate.strong_count() > 0);
+            let gate = gates.get(component).and_then(Weak::upgrade);
+            gate.unwrap_or_else(|| {
+                let gate = Arc::new(Semaphore::new(1));
+                gates.insert(component.clone(), Arc::downgrade(&gate));
+                gate
+            })
+        };
+        let permit = Arc::clone(&gate).acquire_owned().await.map_err(|_| CompileError::Stopped)?;
+        Ok(Making { _permit: permit, _gate: gate })
     }
 
     /// Makes native code of a component.

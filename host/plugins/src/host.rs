@@ -109,13 +109,13 @@ impl Host {
             let (bytes, component) = (bytes.clone(), component.clone());
             self.blocking(move || examine(&bytes, &component)).await?
         };
-        let code = self.compiled(component, &digest).await?;
+        let (code, essence) = self.compiled(component).await?;
         let body = self.link(kind, &code)?;
         let description = describe(self, &body, &source, &digest).await?;
         if let Some(manifest) = manifest {
             manifest.agrees(description.name.as_str(), &description.version)?;
         }
-        let about = About { kind, description };
+        let about = About { kind, description, essence };
         if self.cache.is_some() {
             let (host, about, digest) = (Arc::clone(self), about.clone(), digest.clone());
             self.blocking(move || {
@@ -191,50 +191,53 @@ impl Host {
         }
     }
 
-    /// Returns the native code of a component: from the cache, or made and kept there. Each plugin is made once, however
-    /// many ask for it.
+    /// Returns the native code of a component, and what of the component it depends on: from the cache, or made and
+    /// kept there. It is made once, however many ask for it.
     async fn compiled(
         self: &Arc<Self>,
         component: Bytes,
-        digest: &Digest,
-    ) -> Result<Component, LoadError> {
-        if let Some(code) = self.cached(digest).await? {
-            return Ok(code);
+    ) -> Result<(Component, Digest), LoadError> {
+        let essence = self.blocking(move || Ok(Captured::new(loader::essence(component)))).await?;
+        let Captured { bytes: component, digest: essence } = essence;
+        if let Some(code) = self.cached(&essence).await? {
+            return Ok((code, essence));
+        }
+        let making = self.compilers.making(&essence).await?;
+        // Somebody may have made it while we waited.
+        if let Some(code) = self.cached(&essence).await? {
+            return Ok((code, essence));
         }
         let turn = self.compilers.turn().await?;
-        // Somebody may have made it while we waited.
-        if let Some(code) = self.cached(digest).await? {
-            return Ok(code);
-        }
         let begun = Instant::now();
         let made = self.compilers.compile(&self.runtime, component, &turn).await?;
-        let duration_ms = begun.elapsed().as_millis() as u64;
-        debug!(digest = digest.short(), duration_ms, "compiled a plugin");
-        let (host, digest) = (Arc::clone(self), digest.clone());
-        let code = self.blocking(move || Ok(host.adopt(made, &digest)?)).await?;
         drop(turn);
-        Ok(code)
+        let duration_ms = begun.elapsed().as_millis() as u64;
+        debug!(essence = essence.short(), duration_ms, "compiled a plugin");
+        let (host, key) = (Arc::clone(self), essence.clone());
+        let code = self.blocking(move || Ok(host.adopt(made, &key)?)).await?;
+        drop(making);
+        Ok((code, essence))
     }
 
-    async fn cached(self: &Arc<Self>, digest: &Digest) -> Result<Option<Component>, LoadError> {
+    async fn cached(self: &Arc<Self>, essence: &Digest) -> Result<Option<Component>, LoadError> {
         if self.cache.is_none() {
             return Ok(None);
         }
-        let (host, digest) = (Arc::clone(self), digest.clone());
+        let (host, essence) = (Arc::clone(self), essence.clone());
         self.blocking(move || {
-            Ok(host.cache.as_ref().and_then(|cache| cache.code(&host.runtime, &digest)))
+            Ok(host.cache.as_ref().and_then(|cache| cache.code(&host.runtime, &essence)))
         })
         .await
     }
 
     /// Puts what the compiler has made into the cache and loads it from there; where there is no cache, as it is.
     /// Blocks.
-    fn adopt(&self, mut made: Artifact, digest: &Digest) -> Result<Component, CompileError> {
+    fn adopt(&self, mut made: Artifact, essence: &Digest) -> Result<Component, CompileError> {
         let unusable = |message: String| CompileError::Unusable { message: text::line(&message) };
         if let Some(cache) = &self.cache {
             let code = made.bytes().map_err(|error| unusable(error.to_string()))?;
-            cache.keep_code(&self.runtime, digest, &code);
-            if let Some(component) = cache.code(&self.runtime, digest) {
+            cache.keep_code(&self.runtime, essence, &code);
+            if let Some(component) = cache.code(&self.runtime, essence) {
                 return Ok(component);
             }
             // The disk is full, or somebody empties the cache.
@@ -250,9 +253,10 @@ impl Host {
         self: &Arc<Self>,
         kind: PluginKind,
         digest: &Digest,
+        essence: &Digest,
         bytes: Option<Bytes>,
     ) -> Result<Body, LoadError> {
-        if let Some(code) = self.cached(digest).await? {
+        if let Some(code) = self.cached(essence).await? {
             return self.link(kind, &code);
         }
         let bytes = match bytes {
@@ -269,7 +273,7 @@ impl Host {
             }
         };
         let component = self.component(&bytes).await?;
-        let code = self.compiled(component, digest).await?;
+        let (code, _) = self.compiled(component).await?;
         self.link(kind, &code)
     }
 

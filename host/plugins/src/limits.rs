@@ -90,8 +90,13 @@ pub struct Limits {
     /// Processor time that compiling one plugin may take (default 120 s, ceiling 3,600 s), in whole seconds: the
     /// largest toolchain's take 14 s. Enforced by the system, set in `compile/child.rs`.
     pub compile_cpu: Duration,
-    /// How long compiling one plugin may take (default 180 s, ceiling 3,600 s). Enforced by `compile.rs`.
+    /// How long compiling one plugin may take by the clock (default 900 s, ceiling 3,600 s): what bounds the work is
+    /// [`Limits::compile_cpu`], and this is for a machine so busy that the work hardly comes to its turn. Enforced by
+    /// `compile.rs`.
     pub compile_deadline: Duration,
+    /// Plugins that are compiled at the same time (default 2, ceiling 64): with two, a file that takes long holds up no
+    /// other, and each may take [`Limits::compile_memory_bytes_max`]. Enforced by `compile.rs`.
+    pub compilers_max: u64,
     /// How often a plugin may run out of time or memory, or trap, within [`Limits::strike_window`] before it is kept
     /// out for a while (default 3, ceiling 1,000). Enforced by `quarantine.rs`.
     pub strikes_max: u64,
@@ -137,7 +142,8 @@ impl Default for Limits {
             load_deadline: Duration::from_secs(30),
             compile_memory_bytes_max: 2 * 1024 * MIB,
             compile_cpu: Duration::from_secs(120),
-            compile_deadline: Duration::from_secs(180),
+            compile_deadline: Duration::from_secs(900),
+            compilers_max: 2,
             strikes_max: 3,
             strike_window: Duration::from_secs(600),
             quarantine_first: Duration::from_secs(60),
@@ -194,6 +200,7 @@ impl Limits {
         compile_memory_bytes_max: 16 * 1024 * MIB,
         compile_cpu: Duration::from_secs(3_600),
         compile_deadline: Duration::from_secs(3_600),
+        compilers_max: 64,
         strikes_max: 1_000,
         strike_window: Duration::from_secs(24 * 3_600),
         quarantine_first: Duration::from_secs(3_600),
@@ -258,6 +265,7 @@ impl Limits {
             calls_max,
             calls_waiting_max,
             compile_memory_bytes_max,
+            compilers_max,
             strikes_max
         );
         durations!(

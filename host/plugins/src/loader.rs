@@ -2,6 +2,7 @@
 //! stage refuses with an error of its own and says what would help. One bad file never affects another.
 
 mod capture;
+mod essence;
 mod header;
 mod inspect;
 mod manifest;
@@ -22,6 +23,7 @@ pub use manifest::ManifestError;
 pub use world::{ValidateError, WorldError};
 
 pub(crate) use capture::{Captured, Identity, capture, check_owner, identity};
+pub(crate) use essence::essence;
 pub(crate) use header::{Form, form};
 pub(crate) use manifest::{Manifest, manifest};
 pub(crate) use world::{validate, world};

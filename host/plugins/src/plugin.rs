@@ -39,6 +39,8 @@ pub struct Plugin {
     description: Arc<Description>,
     version: semver::Version,
     digest: Digest,
+    /// SHA-256 of what its code is made of.
+    essence: Digest,
     source: Source,
     /// What every line about a call says.
     pub(crate) who: Arc<Who>,
@@ -74,6 +76,7 @@ impl Plugin {
         Plugin {
             kind: about.kind,
             description: Arc::new(about.description),
+            essence: about.essence,
             version,
             digest,
             source,
@@ -143,7 +146,7 @@ impl Plugin {
             .body
             .get_or_try_init(async || {
                 let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let body = host.revive(self.kind, &self.digest, bytes).await?;
+                let body = host.revive(self.kind, &self.digest, &self.essence, bytes).await?;
                 self.bytes.lock().unwrap_or_else(PoisonError::into_inner).take();
                 Ok::<_, LoadError>(body)
             })

@@ -1,6 +1,7 @@
 //! The form in which a description lies in the cache: a twin of the core's type, with a version.
 
 use caelum_core::finding::Severity;
+use caelum_core::id::Digest;
 use caelum_core::plugin::{Description, Phase, PluginKind, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,12 +9,13 @@ use serde_json::Value;
 use super::About;
 
 /// Raised when a field is added or what is checked at loading changes: older entries are then made again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct StoredAbout {
     version: u32,
     kind: PluginKind,
+    essence: Digest,
     name: String,
     plugin_version: String,
     title: String,
@@ -39,6 +41,7 @@ pub(super) fn render(about: &About) -> String {
     let stored = StoredAbout {
         version: VERSION,
         kind: about.kind,
+        essence: about.essence.clone(),
         name: description.name.to_string(),
         plugin_version: description.version.clone(),
         title: description.title.clone(),
@@ -70,6 +73,7 @@ pub(super) fn parse(json: &str) -> Option<About> {
     }
     Some(About {
         kind: stored.kind,
+        essence: stored.essence,
         description: Description {
             name: stored.name.parse().ok()?,
             version: stored.plugin_version,

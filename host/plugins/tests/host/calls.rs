@@ -271,7 +271,9 @@ impl Tree for BadTree {
 
 #[tokio::test]
 async fn a_panic_in_a_host_function_ends_one_call_and_no_other() {
-    let (plugins, plugin) = serving(quick(), reader("a").validator()).await;
+    // Telling of a panic takes time of its own.
+    let limits = Limits { call_deadline: Duration::from_secs(60), ..quick() };
+    let (plugins, plugin) = serving(limits, reader("a").validator()).await;
 
     for blocks in [false, true] {
         let called = judge_in(&plugins, &plugin, BadTree::new(true, blocks)).await;

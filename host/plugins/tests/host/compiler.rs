@@ -224,6 +224,48 @@ async fn calls_wait_for_a_plugin_that_is_being_loaded_and_no_longer_than_they_ma
     plugins.find(PluginKind::Validator, "guest").expect("now it is served");
 }
 
+/// Compilers that wait for a word and say when they begin and end: as many work at the same time as may, so that one
+/// that takes long holds up no other.
+#[tokio::test]
+async fn a_file_that_compiles_long_holds_up_no_other_and_no_more_compile_than_may() {
+    for compilers_max in [1, 2] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (said, word) = (folder.path().join("said"), folder.path().join("word"));
+        let script = format!(
+            "echo begin >> {said}; while [ ! -e {word} ]; do /bin/sleep 0.02; done; echo end >> {said}; exit 9",
+            said = said.display(),
+            word = word.display()
+        );
+        let arguments = vec!["-c".into(), script.into()];
+        let compiler = Compiler::Child { program: PathBuf::from("/bin/sh"), arguments };
+        let limits = Limits { compilers_max, ..quick() };
+        let options = Options { compiler, loading: Loading::Behind, ..options(limits, None) };
+        let four = ["one", "two", "three", "four"];
+        let four = four.map(|id| bundled(id, Guest::named(id).validator()));
+        let lines = || -> Vec<String> {
+            fs::read_to_string(&said).unwrap_or_default().lines().map(str::to_owned).collect()
+        };
+
+        let plugins = Watched::open(options, four.to_vec()).await.expect("opens");
+        let limit = Instant::now() + PATIENCE;
+        while (lines().len() as u64) < compilers_max {
+            assert!(Instant::now() < limit, "fewer compile than may: {:?}", lines());
+            tokio::task::yield_now().await;
+        }
+        fs::write(&word, "go on").expect("writes");
+        while !plugins.settled().await {
+            assert!(Instant::now() < limit, "it is never done");
+        }
+
+        let (mut now, mut most) = (0_u64, 0);
+        for line in lines() {
+            now = if line == "begin" { now + 1 } else { now - 1 };
+            most = most.max(now);
+        }
+        assert_eq!((most, lines().len()), (compilers_max, 8), "each of four began and ended");
+    }
+}
+
 #[tokio::test]
 async fn many_who_ask_for_one_plugin_have_it_compiled_once() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -244,4 +286,31 @@ async fn many_who_ask_for_one_plugin_have_it_compiled_once() {
         .flatten()
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"));
     assert_eq!(codes.count(), 1);
+}
+
+/// What was packed differs from what was built in what describes it, and is not compiled again.
+#[tokio::test]
+async fn a_file_that_is_only_described_differently_shares_its_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("cache");
+    let plain = Guest::default().validator();
+    let mut described = plain.clone();
+    // A custom section: its number, its length, the length of its name, its name, its content.
+    described.extend([0, 6, 4, b'n', b'o', b't', b'e', b'!']);
+
+    let mut digests = Vec::new();
+    for bytes in [plain, described] {
+        let guest = vec![bundled("guest", bytes)];
+        let plugins = Watched::open(options(quick(), Some(&cache)), guest).await.expect("opens");
+        let plugin = plugins.find(PluginKind::Validator, "guest").expect("it is served");
+        judge(&plugins, &plugin).await.outcome.expect("a verdict");
+        digests.push(plugin.digest().clone());
+    }
+
+    assert_ne!(digests[0], digests[1]);
+    let kept = |wanted: &str| {
+        let entries = fs::read_dir(&cache).expect("reads").flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|it| it == wanted)).count()
+    };
+    assert_eq!((kept("cwasm"), kept("json")), (1, 2));
 }

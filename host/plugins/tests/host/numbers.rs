@@ -168,6 +168,11 @@ const HELD: &[(&str, &str, &str)] = &[
         "n61_a_file_that_compiles_too_long_is_killed_at_its_limit_and_others_are_served",
     ),
     ("compile_deadline", COMPILER, "n61_a_file_that_compiles_too_long_is_killed_at_its_deadline"),
+    (
+        "compilers_max",
+        COMPILER,
+        "a_file_that_compiles_long_holds_up_no_other_and_no_more_compile_than_may",
+    ),
     ("strikes_max", LIVE, "n70_a_plugin_that_fails_three_times_is_kept_out_and_no_other"),
     ("strike_window", QUARANTINE, "failures_far_apart_and_other_endings_do_not_count"),
     (

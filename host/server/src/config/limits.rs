@@ -396,8 +396,14 @@ pub(super) const LIMITS: &[Limit] = &[
     limit(
         "plugin_compile_s",
         (1, PLUGIN.compile_deadline.as_secs()),
-        "Seconds that compiling one plugin may take.",
+        "Seconds that compiling one plugin may take by the clock; on a busy machine many times its processor time.",
         Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.compile_deadline)),
+    ),
+    limit(
+        "plugin_compilers_max",
+        (1, PLUGIN.compilers_max),
+        "Plugins that are compiled at the same time.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.compilers_max)),
     ),
     limit(
         "plugin_strikes_max",

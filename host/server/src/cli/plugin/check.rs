@@ -89,7 +89,6 @@ async fn load(config: &Config, data_dir: &Path, plugins: &Path) -> Result<Checke
     options.data_dir = data_dir.to_owned();
     options.store.directory = data_dir.to_owned();
     options.plugins.directory = Some(plugins.to_owned());
-    options.plugins.cache_directory = Some(data_dir.join("cache"));
     let core = Core::with(options, config).await?;
     let list = core.engine.plugins();
     core.close().await;
