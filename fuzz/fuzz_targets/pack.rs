@@ -13,6 +13,9 @@ fuzz_target!(|data: &[u8]| {
         title: "Fuzzed".to_owned(),
         summary: "Is packed.".to_owned(),
         parameters_schema: serde_json::json!({"type": "object"}),
+        licence: Some("MIT".to_owned()),
+        homepage: None,
+        authors: vec!["A fuzzer".to_owned()],
     };
     let _ = read_identity(data);
     let Ok(packed) = pack(data, &described) else { return };

@@ -73,6 +73,12 @@ pub struct Description {
     pub phases: Vec<Phase>,
     /// Formats of evidence that it reads, such as `junit-xml` (validators only).
     pub evidence_formats: Vec<String>,
+    /// Its licence: an SPDX expression.
+    pub licence: Option<String>,
+    /// Where more is told of it: a URL.
+    pub homepage: Option<String>,
+    /// Who made it.
+    pub authors: Vec<String>,
 }
 
 /// The plugin that an execution or an application is pinned to.

@@ -338,6 +338,9 @@ mod tests {
                 applies_to: vec![],
                 phases: vec![Phase::After],
                 evidence_formats: vec!["junit-xml".to_owned()],
+                licence: Some("MIT".to_owned()),
+                homepage: None,
+                authors: vec!["Ada".to_owned()],
             },
             essence: digest(1),
         }

@@ -6,6 +6,7 @@ mod essence;
 mod header;
 mod inspect;
 mod manifest;
+mod notes;
 mod world;
 
 use std::fmt;

@@ -39,14 +39,14 @@ impl Schema {
     pub(crate) fn compile(schema: &Value) -> Result<Self, String> {
         if let Some(reference) = effort::outward_reference(schema) {
             return Err(format!(
-                "its schema of parameters refers to `{}`; references begin with `#/` and lead into the schema",
+                "it refers to `{}`; references begin with `#/` and lead into the schema",
                 text::line(reference)
             ));
         }
         let patterns = effort::patterns(schema);
         if patterns > PATTERNS_MAX {
             return Err(format!(
-                "its schema of parameters has {patterns} regular expressions; at most {PATTERNS_MAX} are allowed"
+                "it has {patterns} regular expressions; at most {PATTERNS_MAX} are allowed"
             ));
         }
         let patterns =
@@ -165,8 +165,7 @@ mod tests {
             assert_eq!(
                 told.expect_err("it leads out"),
                 format!(
-                    "its schema of parameters refers to `{reference}`; references begin with `#/` and lead into the \
-                     schema"
+                    "it refers to `{reference}`; references begin with `#/` and lead into the schema"
                 )
             );
         }
@@ -212,7 +211,7 @@ mod tests {
         assert!(with(50).is_ok());
         assert_eq!(
             with(51).expect_err("one too many"),
-            "its schema of parameters has 51 regular expressions; at most 50 are allowed"
+            "it has 51 regular expressions; at most 50 are allowed"
         );
     }
 }

@@ -1,6 +1,8 @@
 //! Writes into a component what it is, so that everybody can read it without running it: the section `caelum:plugin`,
 //! and the fields that tools for WebAssembly know. For toolchains that write neither (those of Python and JavaScript).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use wasm_metadata::{AddMetadata, AddMetadataField};
 use wasmparser::{Parser, Payload};
@@ -10,8 +12,8 @@ use crate::component::SECTION;
 /// The longest section `caelum:plugin`, in bytes. The host's limit: it refuses a longer one.
 pub const SECTION_BYTES_MAX: usize = 64 * 1024;
 
-/// Custom sections that [`pack`] writes anew: our own, and those of the WebAssembly tool conventions.
-const WRITTEN: [&str; 3] = [SECTION, "version", "description"];
+/// A custom section: its name, and its text.
+type Section<'a> = (&'static str, Cow<'a, str>);
 
 /// The package of the contract, as exports name it.
 const PACKAGE: &str = "caelum:plugin/";
@@ -34,6 +36,12 @@ pub struct Described {
     pub summary: String,
     /// JSON Schema of its parameters.
     pub parameters_schema: Value,
+    /// Its licence as an SPDX expression.
+    pub licence: Option<String>,
+    /// Where more is told of it: a URL.
+    pub homepage: Option<String>,
+    /// Who made it.
+    pub authors: Vec<String>,
 }
 
 /// Why a file cannot be packed.
@@ -51,6 +59,25 @@ pub enum PackError {
         "it exports nothing of `{PACKAGE}`; expected `{PACKAGE}pattern` or `{PACKAGE}validator`"
     )]
     NoExport,
+    /// The licence is no expression that tools can read.
+    #[error(
+        "its licence `{licence}` is no SPDX expression: {reason}\nhint: for example `MIT OR Apache-2.0`; of a licence that is \
+         not on SPDX's list say `LicenseRef-` and a name"
+    )]
+    Licence {
+        /// What was found.
+        licence: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The place on the web is none.
+    #[error(
+        "its homepage `{homepage}` is no URL: expected it to begin with `https://` or `http://`"
+    )]
+    Homepage {
+        /// What was found.
+        homepage: String,
+    },
     /// What the plugin answers does not fit.
     #[error(
         "id, version, title and summary have {bytes} bytes; at most {SECTION_BYTES_MAX} fit into the section `{SECTION}`"
@@ -82,28 +109,52 @@ pub fn encode(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
 /// Writes into a component what it answered when it was asked who it is. What an earlier packing wrote is replaced, so
 /// packing twice changes nothing more.
 ///
-/// The schema of the parameters is left out when it does not fit; `describe` tells it anyway.
+/// The schema of the parameters is left out when it does not fit; `describe` tells it anyway. Licence, homepage and
+/// authors that a toolchain has written stay where the plugin answers none.
 ///
 /// # Errors
-/// `NotWasm`, `NoExport`, `TooLong`.
+/// `NotWasm`, `NoExport`, `Licence`, `Homepage`, `TooLong`.
 pub fn pack(component: &[u8], described: &Described) -> Result<Vec<u8>, PackError> {
     let contract = contract(component)?;
-    let section = section(described, &contract)?;
-    let bytes = without(component, &WRITTEN)?;
+    let sections = sections(described, &contract)?;
+    let names: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
+    let bytes = without(component, &names)?;
     let mut metadata = AddMetadata::default();
     metadata.name = AddMetadataField::Set(described.id.clone());
     metadata.processed_by =
         vec![("caelum-plugin-build".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let mut bytes =
         metadata.to_wasm(&bytes).map_err(|error| PackError::NotWasm(format!("{error:#}")))?;
-    for (name, data) in [
-        ("version", described.version.as_bytes()),
-        ("description", described.summary.as_bytes()),
-        (SECTION, section.as_bytes()),
-    ] {
-        append(&mut bytes, name, data);
+    for (name, text) in sections {
+        append(&mut bytes, name, text.as_bytes());
     }
     Ok(bytes)
+}
+
+/// Returns what is written: our own section, and those of the WebAssembly tool conventions that there is a text for.
+fn sections<'a>(described: &'a Described, contract: &str) -> Result<Vec<Section<'a>>, PackError> {
+    let mut sections: Vec<Section<'a>> = vec![
+        ("version", described.version.as_str().into()),
+        ("description", described.summary.as_str().into()),
+    ];
+    if let Some(licence) = &described.licence {
+        spdx::Expression::parse(licence).map_err(|error| PackError::Licence {
+            licence: licence.clone(),
+            reason: error.reason.to_string(),
+        })?;
+        sections.push(("licenses", licence.as_str().into()));
+    }
+    if let Some(homepage) = &described.homepage {
+        if !["https://", "http://"].iter().any(|scheme| homepage.starts_with(scheme)) {
+            return Err(PackError::Homepage { homepage: homepage.clone() });
+        }
+        sections.push(("homepage", homepage.as_str().into()));
+    }
+    if !described.authors.is_empty() {
+        sections.push(("authors", described.authors.join(", ").into()));
+    }
+    sections.push((SECTION, section(described, contract)?.into()));
+    Ok(sections)
 }
 
 /// Returns the version of the contract that a component was built for.
@@ -226,7 +277,48 @@ mod tests {
             title: "A".to_owned(),
             summary: "Judges.".to_owned(),
             parameters_schema: json!({"type": "object"}),
+            licence: Some("MIT OR Apache-2.0".to_owned()),
+            homepage: Some("https://example.com".to_owned()),
+            authors: vec!["Ada".to_owned(), "Bob".to_owned()],
         }
+    }
+
+    #[test]
+    fn licence_homepage_and_authors_are_written_for_every_tool() {
+        let described = described();
+        let sections = sections(&described, "0.1.0").expect("legal");
+        let told: Vec<(&str, &str)> =
+            sections.iter().map(|(name, text)| (*name, text.as_ref())).collect();
+
+        assert_eq!(
+            told[2..5],
+            [
+                ("licenses", "MIT OR Apache-2.0"),
+                ("homepage", "https://example.com"),
+                ("authors", "Ada, Bob"),
+            ]
+        );
+        let none =
+            Described { licence: None, homepage: None, authors: vec![], ..described.clone() };
+        assert_eq!(
+            super::sections(&none, "0.1.0").expect("legal").len(),
+            3,
+            "nothing is taken out"
+        );
+    }
+
+    #[test]
+    fn a_licence_or_homepage_that_no_tool_can_read_is_refused() {
+        let slash = Described { licence: Some("MIT/Apache-2.0".to_owned()), ..described() };
+        let told = sections(&slash, "0.1.0").expect_err("no expression").to_string();
+        assert!(told.starts_with("its licence `MIT/Apache-2.0` is no SPDX expression: "), "{told}");
+        assert!(told.contains("hint: for example `MIT OR Apache-2.0`"), "{told}");
+
+        let nowhere = Described { homepage: Some("example.com".to_owned()), ..described() };
+        assert_eq!(
+            sections(&nowhere, "0.1.0").expect_err("no URL").to_string(),
+            "its homepage `example.com` is no URL: expected it to begin with `https://` or `http://`"
+        );
     }
 
     #[test]
@@ -248,7 +340,7 @@ mod tests {
         append(&mut bytes, SECTION, &[b'x'; 300]);
         append(&mut bytes, "version", b"1");
 
-        assert_eq!(without(&bytes, &WRITTEN).expect("whole"), before);
+        assert_eq!(without(&bytes, &[SECTION, "version"]).expect("whole"), before);
     }
 
     #[test]
@@ -276,6 +368,6 @@ mod tests {
         assert!(matches!(encode(b"\0asm\x01\0\0\0\x01\x7f"), Err(PackError::Encode(_))));
         let mut cut = COMPONENT.to_vec();
         cut.extend([0, 9, 1]);
-        assert!(matches!(without(&cut, &WRITTEN), Err(PackError::NotWasm(_))));
+        assert!(matches!(without(&cut, &[SECTION]), Err(PackError::NotWasm(_))));
     }
 }

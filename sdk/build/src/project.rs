@@ -21,6 +21,9 @@ const MANIFEST: &str = "caelum-plugin.toml";
 /// Part of every key: raised when this crate makes something else of the same input.
 const FORMAT: &str = "caelum-plugin-build project 1";
 
+/// Part of every packed file's name: raised when packing writes something else.
+const PACKED_FORMAT: u32 = 2;
+
 /// Directories of a project that no build reads: what toolchains install and leave.
 const IGNORED: [&str; 5] = ["target", "node_modules", "__pycache__", "cases", "tests"];
 
@@ -208,7 +211,8 @@ impl Unpacked {
     pub fn packed_path(&self) -> PathBuf {
         let version = env!("CARGO_PKG_VERSION");
         let hash = &self.sha256[..KEY_DIGITS];
-        self.target_dir.join("packed").join(format!("{}.{version}.{hash}.wasm", self.name))
+        let file = format!("{}.{version}-{PACKED_FORMAT}.{hash}.wasm", self.name);
+        self.target_dir.join("packed").join(file)
     }
 
     /// Keeps the packed form, and forgets those of earlier contents.

@@ -25,6 +25,9 @@ struct StoredAbout {
     applies_to: Vec<String>,
     phases: Vec<Phase>,
     evidence_formats: Vec<String>,
+    licence: Option<String>,
+    homepage: Option<String>,
+    authors: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +64,9 @@ pub(super) fn render(about: &About) -> String {
         applies_to: description.applies_to.clone(),
         phases: description.phases.clone(),
         evidence_formats: description.evidence_formats.clone(),
+        licence: description.licence.clone(),
+        homepage: description.homepage.clone(),
+        authors: description.authors.clone(),
     };
     serde_json::to_string(&stored).expect("plain data always becomes JSON")
 }
@@ -94,6 +100,9 @@ pub(super) fn parse(json: &str) -> Option<About> {
             applies_to: stored.applies_to,
             phases: stored.phases,
             evidence_formats: stored.evidence_formats,
+            licence: stored.licence,
+            homepage: stored.homepage,
+            authors: stored.authors,
         },
     })
 }

@@ -1,6 +1,6 @@
 //! What a plugin says about itself: checked once, when it is loaded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use caelum_core::id::PluginName;
 use caelum_core::plugin::{Description, Phase, Rule};
@@ -127,7 +127,10 @@ fn about(given: types::Description, breaches: &mut Breaches) -> Option<Descripti
         breaches.add("`title` is empty; expected a few words");
     }
     let schema = schema(&given.parameters_schema, breaches);
-    extensions(given.extensions, "the description", breaches);
+    let mut further = Further::new(given.extensions, breaches);
+    let licence = further.text("licence", breaches);
+    let homepage = further.text("homepage", breaches);
+    let authors = further.texts("authors", breaches);
     Some(Description {
         name: name?,
         version: given.version,
@@ -138,7 +141,49 @@ fn about(given: types::Description, breaches: &mut Breaches) -> Option<Descripti
         applies_to: vec![],
         phases: vec![],
         evidence_formats: vec![],
+        licence,
+        homepage,
+        authors,
     })
+}
+
+/// The further facts of a description, of which the contract defines three (`types.wit`).
+struct Further(BTreeMap<String, Value>);
+
+impl Further {
+    fn new(given: Vec<types::Extension>, breaches: &mut Breaches) -> Self {
+        let given = extensions(given, "the description", breaches).into_iter();
+        let parsed =
+            given.filter_map(|(name, value)| Some((name, serde_json::from_str(&value).ok()?)));
+        Further(parsed.collect())
+    }
+
+    fn text(&mut self, name: &str, breaches: &mut Breaches) -> Option<String> {
+        match self.0.remove(name)? {
+            Value::String(said) if !said.is_empty() => Some(text::line(&said)),
+            _ => {
+                breaches.add(format!("the extension `{name}` of the description is no text"));
+                None
+            }
+        }
+    }
+
+    fn texts(&mut self, name: &str, breaches: &mut Breaches) -> Vec<String> {
+        let Some(given) = self.0.remove(name) else { return vec![] };
+        let said = given.as_array().and_then(|list| {
+            let one = |it: &Value| Some(text::line(it.as_str()?));
+            list.iter().map(one).collect::<Option<Vec<String>>>()
+        });
+        match said {
+            Some(list) if list.len() <= NAMES_MAX => list,
+            _ => {
+                breaches.add(format!(
+                    "the extension `{name}` of the description is no array of at most {NAMES_MAX} texts"
+                ));
+                vec![]
+            }
+        }
+    }
 }
 
 fn plugin_name(id: &str, breaches: &mut Breaches) -> Option<PluginName> {
@@ -248,6 +293,37 @@ mod tests {
             phases: vec![validator_export::Phase::After, validator_export::Phase::After],
             evidence_formats: vec!["junit-xml".to_owned()],
         }
+    }
+
+    #[test]
+    fn licence_homepage_and_authors_are_kept_and_must_be_what_they_should() {
+        let with = |extensions: &[(&str, &str)]| {
+            let extensions =
+                extensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let about = types::Description { extensions: extensions.collect(), ..guest_about() };
+            described_validator(guest_validator(about))
+        };
+
+        let good = with(&[
+            ("licence", r#""MIT""#),
+            ("homepage", r#""https://example.com""#),
+            ("authors", r#"["Ada","\u001b[1mBob"]"#),
+            ("acme/further", "1"),
+        ])
+        .expect("good");
+        assert_eq!(good.licence.as_deref(), Some("MIT"));
+        assert_eq!(good.homepage.as_deref(), Some("https://example.com"));
+        assert_eq!(good.authors, ["Ada", "Bob"]);
+
+        let told = with(&[("licence", "3"), ("homepage", "null"), ("authors", r#"["Ada",1]"#)]);
+        assert_eq!(
+            told.expect_err("none is what it should be"),
+            [
+                "the extension `licence` of the description is no text",
+                "the extension `homepage` of the description is no text",
+                "the extension `authors` of the description is no array of at most 500 texts",
+            ]
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::limits::Limits;
 
 use super::header::{Form, form};
 use super::manifest::manifest;
+use super::notes::notes;
 use super::world::{names, validate, world};
 use super::{Captured, HeaderError, LoadError, capture};
 
@@ -27,6 +28,8 @@ pub struct Inspection {
     pub kind: PluginKind,
     /// The id and version that its section `caelum:plugin` names, when it has one.
     pub identity: Option<(String, String)>,
+    /// What else its file says of it: `licenses`, `homepage` and `authors`, as WebAssembly tools write and read them.
+    pub notes: Vec<(String, String)>,
     /// What it imports.
     pub imports: Vec<String>,
     /// What it exports.
@@ -75,6 +78,7 @@ fn inspect_captured(captured: Captured) -> Result<Inspection, LoadError> {
         bytes: bytes.len() as u64,
         is_core_module: form == Form::TypedModule,
         kind,
+        notes: notes(&bytes),
         identity: manifest.map(|manifest| (manifest.id, manifest.version)),
         imports: names.imports,
         exports: names.exports,

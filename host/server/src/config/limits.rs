@@ -396,7 +396,7 @@ pub(super) const LIMITS: &[Limit] = &[
     limit(
         "plugin_compile_s",
         (1, PLUGIN.compile_deadline.as_secs()),
-        "Seconds that compiling one plugin may take by the clock; on a busy machine many times its processor time.",
+        "Seconds by the clock that compiling one plugin may take, however busy the machine.",
         Place::Engine(|options| Slot::Seconds(&mut options.plugins.limits.compile_deadline)),
     ),
     limit(

@@ -27,6 +27,12 @@ struct Inspected {
     id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    licence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    homepage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authors: Option<String>,
     digest: String,
     bytes: u64,
     core_module: bool,
@@ -74,7 +80,14 @@ impl Inspect {
         };
         let lock = read_lock(&lock_path(config)?)?;
         let (id, version) = inspection.identity.unzip();
+        let note = |wanted: &str| {
+            let mut notes = inspection.notes.iter();
+            notes.find(|(name, _)| name == wanted).map(|(_, text)| text.clone())
+        };
         let row = Inspected {
+            licence: note("licenses"),
+            homepage: note("homepage"),
+            authors: note("authors"),
             kind: inspection.kind.to_string(),
             id,
             version,
@@ -110,6 +123,13 @@ fn show(output: &mut Output, row: &Inspected) -> std::io::Result<()> {
     let form = if row.core_module { "core module" } else { "component" };
     output.line(format!("{} {identity}", paint(GOOD, &row.kind)))?;
     output.line(format!("{} {} bytes, {form}", paint(FAINT, &row.digest), row.bytes))?;
+    for (name, said) in
+        [("licence", &row.licence), ("homepage", &row.homepage), ("authors", &row.authors)]
+    {
+        if let Some(said) = said {
+            output.line(format!("{name} {said}"))?;
+        }
+    }
     output.line(match (&row.quarantined, row.pinned) {
         (Some(reason), _) if reason.is_empty() => "put away".to_owned(),
         (Some(reason), _) => format!("put away: {reason}"),

@@ -116,6 +116,9 @@ fn described(plugin: &Plugin) -> Described {
         title: description.title.clone(),
         summary: description.summary.clone(),
         parameters_schema: description.parameters_schema.clone(),
+        licence: description.licence.clone(),
+        homepage: description.homepage.clone(),
+        authors: description.authors.clone(),
     }
 }
 
