@@ -1,10 +1,11 @@
 // What an operator does with the dashboard, in a real browser.
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, test as run } from "node:test";
 import { accessible as read, launch, picture as take } from "./browser.mjs";
+import { past } from "./past.mjs";
 import { LIMIT, serve } from "./server.mjs";
 
 const root = join(process.env.HOME, "root");
@@ -62,6 +63,17 @@ const BROKEN = {
   ],
 };
 
+const COMPOSE = `services:
+  db:
+    image: postgres:17
+  web:
+    image: nginx:1.29
+    depends_on: [db]
+`;
+const data = join(process.env.HOME, "data");
+const shop = join(root, "shop");
+const compose = join(shop, "compose.yaml");
+
 let server;
 let browser;
 let page;
@@ -69,6 +81,10 @@ const foreign = [];
 const broken = [];
 
 before(async () => {
+  mkdirSync(data, { mode: 0o700 });
+  mkdirSync(shop);
+  writeFileSync(compose, COMPOSE);
+  writeFileSync(join(data, "components.toml"), `[components.shop]\ndirectory = ${JSON.stringify(shop)}\n`);
   server = await serve();
   browser = await launch();
   page = await newPage();
@@ -90,8 +106,20 @@ async function newPage(options = {}) {
   return opened;
 }
 
+/** A test that says what the page showed when it fails. */
+function test(name, does) {
+  run(name, async () => {
+    try {
+      await does();
+    } catch (error) {
+      error.message += `\n${page.url()} shows:\n${await page.innerText("body").catch(String)}`;
+      throw error;
+    }
+  });
+}
+
 const accessible = (what) => read(page, what);
-const picture = (name) => take(page, name);
+const picture = (name, options) => take(page, name, options);
 const standing = (status) => page.locator("header.head .status").filter({ hasText: status }).waitFor();
 const row = (workflow) => page.getByRole("row").filter({ hasText: workflow });
 
@@ -194,29 +222,138 @@ test("a mistake is told in the tool's own words", async () => {
   await page.getByRole("alert").getByText("ex_unheard_of").waitFor();
 });
 
-test("workflows, plugins and health are shown", async () => {
+test("workflows are shown and run", async () => {
   await page.getByRole("link", { name: "Workflows" }).click();
   await page.getByRole("row", { name: /nightly/ }).getByText("failed").waitFor();
   await page.getByRole("button", { name: "Run nightly" }).click();
   await accessible("workflows");
+});
 
+test("a refused plugin is told with the stage, the reason and what helps, as soon as it lies there", async () => {
   await page.getByRole("link", { name: "Plugins" }).click();
   await page.getByRole("heading", { name: /infrastructure-enforcement/ }).waitFor();
   await page.getByRole("heading", { name: /manual-review/ }).waitFor();
+
+  const file = join(data, "plugins", "broken.wasm");
+  writeFileSync(file, "this is no plugin");
+
+  const refused = page.getByRole("region", { name: "Refused files" });
+  await refused.getByText("broken.wasm").first().waitFor();
+  await refused.getByText("was refused at the stage").waitFor();
+  await refused.locator(".hint").waitFor();
   await accessible("plugins");
   await picture("plugins");
+  rmSync(file);
+  await refused.waitFor({ state: "detached" });
+});
 
+test("a pattern is planned on a component whose name is completed, and a mistake is told in the form", async () => {
+  await page.getByRole("link", { name: "Applications", exact: true }).click();
+  await page.getByText("No pattern was applied yet.").waitFor();
+  await page.getByRole("link", { name: "Apply a pattern" }).click();
+  await page.getByLabel("Pattern", { exact: false }).first().selectOption("health-check");
+  await page.getByLabel("Your name").fill("ada");
+  await page.getByLabel("Component").fill("nowhere");
+  await page.getByRole("button", { name: "Show what would change" }).click();
+  await page.getByRole("alert").getByText("nowhere").first().waitFor();
+
+  await page.getByLabel("Component").fill("sh");
+  await page.locator("datalist#components option[value=shop]").waitFor({ state: "attached" });
+  await page.getByLabel("Component").fill("shop");
+  await page.getByText("Parameters").click();
+  await page.getByLabel("interval_s").fill("20");
+  await page.getByLabel(/^tool/).selectOption("curl");
+  await page.getByLabel("targets").fill("compose, dockerfile");
+  await accessible("the form");
+  await page.evaluate(() => scrollTo(0, 0));
+  await picture("apply");
+  await page.getByRole("button", { name: "Show what would change" }).click();
+
+  await page.getByRole("heading", { name: "What would change" }).waitFor();
+  await standing("planned");
+  await page.locator(".diff .added").first().waitFor();
+  await page.getByText("by ada").waitFor();
+  await page.getByText('"targets":["compose","dockerfile"]').waitFor();
+  assert.equal(readFileSync(compose, "utf8"), COMPOSE, "a plan writes nothing");
+  await accessible("a plan");
+});
+
+test("exactly what was shown is applied, drift is told file by file, and all of it is taken back", async () => {
+  await page.getByRole("button", { name: "Apply exactly this" }).click();
+  await page.getByRole("group", { name: /Write/ }).getByRole("button", { name: "Apply exactly this" }).click();
+  await page.getByRole("heading", { name: "What changed" }).waitFor();
+  await standing("applied");
+  const applied = readFileSync(compose, "utf8");
+  assert.notEqual(applied, COMPOSE);
+  const shown = await page.locator(".diff .added").allTextContents();
+  for (const line of shown.map((each) => each.replace(/^\d+\+/, "").trim()).filter(Boolean)) {
+    assert.ok(applied.includes(line) || line.startsWith("{") || line.includes('"'), `shown and not written: ${line}`);
+  }
+  await accessible("an application");
+  await picture("application");
+
+  writeFileSync(compose, `${applied}# changed by hand\n`);
+  await page.getByRole("link", { name: "← Applications" }).click();
+  await page.getByRole("row", { name: /health-check.*applied/ }).getByText("modified").waitFor();
+  await page.getByLabel("Now").selectOption("modified");
+  await page.getByRole("row", { name: /planned/ }).waitFor({ state: "detached" });
+  await accessible("the applications");
+  await page.getByRole("link", { name: "health-check" }).click();
+  await page.getByRole("region", { name: "What has drifted" }).getByText("compose.yaml").waitFor();
+
+  writeFileSync(compose, applied);
+  await page.getByRole("button", { name: "Take it back" }).click();
+  await page.getByRole("group", { name: /Restore/ }).getByRole("button", { name: "Take it back" }).click();
+  await standing("reverted");
+  assert.equal(readFileSync(compose, "utf8"), COMPOSE);
+});
+
+test("figures over time are drawn, told as tables, and narrowed to a workflow", async () => {
+  const check = (id, program) => ({
+    workflow_id: id,
+    steps: [{ id: "suite", type: "validation", action: { kind: "command", program }, validation: "command-succeeded" }],
+  });
+  await server.call("create_workflow", check("checks", "true"));
+  await server.call("create_workflow", check("flaky", "false"));
+  for (const workflow_id of ["checks", "flaky"]) await server.call("execute_workflow", { workflow_id, wait_s: 30 });
+  await past(server, "checks", { runs: 160, hours: 23 });
+  await past(server, "flaky", { runs: 30, hours: 23 });
+
+  await page.getByRole("link", { name: "Metrics" }).click();
+  const ended = page.getByRole("figure", { name: "Executions that ended" });
+  await ended.getByText("As a table").click();
+  const rows = ended.getByRole("row");
+  await page.waitForFunction(() => document.querySelectorAll(".chart table tbody tr").length >= 15);
+  const completed = (await rows.locator("td:nth-child(2)").allTextContents()).map(Number).reduce((sum, each) => sum + each, 0);
+  assert.ok(completed >= 161, `${completed} completed`);
+  await ended.getByText("As a table").click();
+  await page.getByRole("figure", { name: "Judgements of gates" }).waitFor();
+  await page.getByRole("figure", { name: "How long executions took" }).waitFor();
+  await page.getByRole("rowheader", { name: /checks\/suite/ }).waitFor();
+  await accessible("metrics");
+  await picture("metrics", { fullPage: true });
+
+  await page.getByLabel("Workflow").fill("flaky");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("rowheader", { name: /checks\/suite/ }).waitFor({ state: "detached" });
+  await page.getByRole("rowheader", { name: /flaky\/suite/ }).first().waitFor();
+  await page.getByLabel("Time").selectOption("all");
+  await page.getByRole("rowheader", { name: /flaky\/suite/ }).first().waitFor();
+  await page.getByLabel("Workflow").fill("unheard-of");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByRole("alert").getByText("unheard-of").first().waitFor();
+});
+
+test("health tells how the server is and what its machines do", async () => {
   await page.getByRole("link", { name: "Health" }).click();
   await page.getByText("healthy").waitFor();
-  await page.getByRole("rowheader", { name: /release\/build/ }).waitFor();
-  await page.getByLabel("Time").selectOption("all");
-  await page.getByRole("rowheader", { name: /release\/build/ }).waitFor();
+  await page.getByRole("rowheader", { name: /local/ }).waitFor();
   await accessible("health");
   await picture("health");
 });
 
 test("the page finds its server again after a restart", async () => {
-  await page.getByRole("link", { name: "Executions", exact: true }).click();
+  await page.goto(`${server.origin}/#/executions?workflow=nightly`);
   await row("nightly").first().waitFor();
   await server.stop("SIGKILL");
   await page.getByText("connection lost").waitFor();
@@ -233,7 +370,7 @@ test("a wrong token is asked for again, and the right one opens the page", async
   await guest.addInitScript(() => {
     if (!sessionStorage.getItem("caelum-token")) sessionStorage.setItem("caelum-token", "wrong");
   });
-  await guest.goto(server.origin);
+  await guest.goto(`${server.origin}/#/executions?workflow=nightly`);
 
   await guest.getByLabel("Token").fill(server.token());
   await guest.getByRole("button", { name: "Go on" }).click();
@@ -249,10 +386,24 @@ test("it is as readable in the dark and on a small screen", async () => {
   await standing("completed");
   await accessible("an execution in the dark");
   await picture("dark");
+  for (const [path, heading] of [["metrics", "Metrics"], ["applications", "Applications"], ["plugins", "Plugins"]]) {
+    await page.goto(`${server.origin}/#/${path}`);
+    await page.getByRole("heading", { name: heading, exact: true }).waitFor();
+    await page.getByText("Loading…").waitFor({ state: "detached" });
+    await accessible(`${path} in the dark`);
+  }
+  await page.goto(`${server.origin}/#/metrics`);
+  await page.getByRole("figure").first().waitFor();
+  await picture("dark-metrics");
 
   await page.setViewportSize({ width: 380, height: 800 });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-  assert.equal(wide, false, "nothing has to be scrolled sideways but tables and the graph");
+  for (const path of [`executions/${release}`, "metrics", "applications", "apply", "plugins", "health"]) {
+    await page.goto(`${server.origin}/#/${path}`);
+    await page.getByRole("heading").first().waitFor();
+    await page.getByText("Loading…").waitFor({ state: "detached" });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${path}: nothing has to be scrolled sideways but tables and the graph, not ${wide} pixels`);
+  }
 });
 
 test("nothing was fetched from elsewhere, and nothing broke", () => {

@@ -23,6 +23,11 @@ use crate::request::{
 use weigh::{paths, score, unanswered};
 
 impl Engine {
+    /// Returns the names of components that are registered, sorted.
+    pub fn component_names(&self) -> Vec<String> {
+        self.0.components.registered().into_iter().map(|component| component.name).collect()
+    }
+
     /// Returns all plugins: those that serve and those that were refused.
     pub fn plugins(&self) -> PluginList {
         let snapshot = self.0.plugins.snapshot();

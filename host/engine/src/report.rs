@@ -7,7 +7,7 @@ use std::time::Duration;
 use caelum_core::clock::Timestamp;
 use caelum_core::workflow::{Event, Execution, WorkflowDefinition};
 use caelum_machines::{MachineInfo, MachineState, ToolServer};
-use caelum_store::{Metrics, MetricsFilter, StoreStats};
+use caelum_store::{History, Metrics, MetricsFilter, StoreStats};
 
 use crate::engine::Engine;
 use crate::error::{EngineError, Mistake};
@@ -257,12 +257,35 @@ impl Engine {
         since: Option<Timestamp>,
         workflow: Option<&str>,
     ) -> Result<Metrics, EngineError> {
+        let filter = self.measured_of(since, workflow).await?;
+        self.0.store.metrics(&filter).await.map_err(stored)
+    }
+
+    /// Tells how a span of time went until now, part by part.
+    ///
+    /// # Errors
+    ///
+    /// A workflow name that is none, a store that fails.
+    pub async fn history(
+        &self,
+        since: Option<Timestamp>,
+        workflow: Option<&str>,
+    ) -> Result<History, EngineError> {
+        let filter = self.measured_of(since, workflow).await?;
+        self.0.store.history(&filter, self.now()).await.map_err(stored)
+    }
+
+    async fn measured_of(
+        &self,
+        since: Option<Timestamp>,
+        workflow: Option<&str>,
+    ) -> Result<MetricsFilter, EngineError> {
         let workflow_id = match workflow {
             // Asking for the numbers of a workflow that does not exist is a mistake and no empty answer.
             Some(workflow) => Some(self.workflow(workflow, None).await?.workflow_id.clone()),
             None => None,
         };
-        self.0.store.metrics(&MetricsFilter { since, workflow_id }).await.map_err(stored)
+        Ok(MetricsFilter { since, workflow_id })
     }
 
     /// Returns a workflow with its executions and their events.

@@ -62,6 +62,7 @@ pub use error::{KeyUse, StoreError};
 pub use executions::{ExecutionKind, NewExecution};
 pub use idempotency::IdempotencyEntry;
 pub use load::{EVENTS_MAX, ExecutionFilter, ExecutionSummary};
+pub use metrics::history::{HISTORY_PARTS_MAX, History, HistoryPart};
 pub use metrics::{
     COMPLIANCE_PARTS, ComplianceMetrics, Durations, GateMetrics, METRIC_ROWS_MAX, MachineMetrics,
     Metrics, MetricsFilter, PatternMetrics, ReasonCount, StepMetrics, WorkflowMetrics,

@@ -10,6 +10,7 @@ use crate::body::count;
 use crate::metrics::span::{Span, micros};
 use crate::{Store, StoreError};
 
+pub(crate) mod history;
 mod span;
 
 /// The most rows of one kind that are looked at; of more, the newest count. Bounds the time and the memory of a query

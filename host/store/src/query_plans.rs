@@ -93,6 +93,12 @@ const HOT: &[(&str, &[&str])] = &[
             "SEARCH s USING PRIMARY KEY (execution=? AND idx=?)",
         ],
     ),
+    (metrics::history::SELECT_FIRST_ENDED, &["COVERING INDEX execution_finished (ended_at>?)"]),
+    (metrics::history::SELECT_ENDED, &["COVERING INDEX execution_finished (ended_at>?)"]),
+    (
+        metrics::history::SELECT_JUDGED,
+        &["COVERING INDEX event_measured (kind=? AND at>?)", "INTEGER PRIMARY KEY (rowid=?)"],
+    ),
     (metrics::SELECT_COMPLIANCE, &["application_measured (applied_at>?)"]),
     (retention::SELECT_OLD, &["COVERING INDEX execution_finished (ended_at>? AND ended_at<?)"]),
     (retention::SELECT_FINISHED_AT, &["COVERING INDEX execution_finished (ended_at>?)"]),

@@ -76,6 +76,16 @@ impl Engine {
         Ok(Listed { items, next_cursor: cursor })
     }
 
+    /// Returns one recorded use of a pattern, with how its component stands to it now.
+    ///
+    /// # Errors
+    ///
+    /// None of that name.
+    pub async fn listed_application(&self, id: &str) -> Result<ListedApplication, EngineError> {
+        let application = self.application(id).await?;
+        self.compared(application, &mut Seen::default()).await
+    }
+
     async fn compared(
         &self,
         application: Application,

@@ -176,6 +176,22 @@ export interface Plugin {
   summary: string;
   digest: string;
   source: string;
+  parameters_schema: { properties?: Record<string, ParameterSchema>; required?: string[] };
+  rules?: { id: string; title: string; severity: string; fixable: boolean }[];
+}
+
+/** What one parameter of a pattern may be, as far as a form can show it. */
+export interface ParameterSchema {
+  type?: string | string[];
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  const?: unknown;
+  oneOf?: ParameterSchema[];
+  anyOf?: ParameterSchema[];
+  items?: ParameterSchema;
+  minimum?: number;
+  maximum?: number;
 }
 
 export interface Refused {
@@ -201,12 +217,49 @@ export interface Application {
   applied_by: string;
   summary: string;
   changed_files: string[];
-  drift?: { state: string; files: { path: string; state: string }[] };
+  changed_files_total: number;
+  directory: string;
+  drift?: { state: string; installed_version?: string; files: { path: string; state: string; ownership: string }[] };
+  drift_problem?: string;
+  superseded: boolean;
+  plan_id?: string;
   execution_id?: string;
+  step_id?: string;
+}
+
+export interface Finding {
+  rule: string;
+  severity: string;
+  message: string;
+  place?: string;
+  remediation?: string;
+  fingerprint: string;
+}
+
+/** Everything that is kept of one application. */
+export interface ApplicationDetails {
+  application_id: string;
+  status: string;
+  parameters: Record<string, unknown>;
+  results: {
+    summary: string;
+    diff: string;
+    diff_truncated: boolean;
+    changed_files: string[];
+    withheld: { path: string; rationale: string }[];
+    findings_before: Finding[];
+    findings_before_total: number;
+    findings_after: Finding[];
+    findings_after_total: number;
+  };
+  validation_results: string[];
+  next_steps: { id: string; title: string; instructions: string; blocking: boolean }[];
+  plan_id?: string;
 }
 
 export interface ApplicationList {
   applications: Application[];
+  details?: ApplicationDetails;
   next_cursor?: string;
 }
 
@@ -249,4 +302,16 @@ export interface Metrics {
   gates: { validator: string; gate: string; verdict: string; reason: string; count: number }[];
   failures: { subject: string; reason: string; count: number }[];
   retries_total: number;
+  compliance?: { at: string; pattern: string; compliant: number; components: number; rate: number }[];
+  history?: HistoryPart[];
+}
+
+/** What happened in one part of a span of time. */
+export interface HistoryPart {
+  at: string;
+  seconds: number;
+  ended: Record<string, number>;
+  p50_ms?: number;
+  p95_ms?: number;
+  verdicts: Record<string, number>;
 }

@@ -16,8 +16,8 @@ export interface Change {
   event_count: number;
 }
 
-/** What listeners hear: an execution changed, or anything may have. */
-export type News = { kind: "execution"; change: Change } | { kind: "resync" };
+/** What listeners hear: an execution changed, plugins did, or anything may have. */
+export type News = { kind: "execution"; change: Change } | { kind: "plugins" } | { kind: "resync" };
 
 export type Connection = "connecting" | "live" | "lost";
 
@@ -73,8 +73,8 @@ async function follow(): Promise<void> {
         const data = fields.get("data");
         if (fields.get("event") === "execution" && data) {
           tell({ kind: "execution", change: JSON.parse(data) as Change });
-        } else if (fields.get("event") === "resync") {
-          tell({ kind: "resync" });
+        } else if (fields.get("event") === "plugins" || fields.get("event") === "resync") {
+          tell({ kind: fields.get("event") as "plugins" | "resync" });
         }
       }
     } catch {

@@ -6,9 +6,13 @@ import "./style.css";
 import { callBy } from "./call";
 import { overHttp } from "./http";
 import { useConnection } from "./live";
+import { Application } from "./pages/application";
+import { Applications } from "./pages/applications";
+import { Apply } from "./pages/apply";
 import { Execution } from "./pages/execution";
 import { Executions } from "./pages/executions";
-import { Overview } from "./pages/overview";
+import { Health } from "./pages/health";
+import { Metrics } from "./pages/metrics";
 import { Plugins } from "./pages/plugins";
 import { Workflows } from "./pages/workflows";
 import { Empty } from "./parts";
@@ -17,7 +21,9 @@ import { link, useRoute } from "./route";
 const PAGES: [string, string][] = [
   ["executions", "Executions"],
   ["workflows", "Workflows"],
+  ["applications", "Applications"],
   ["plugins", "Plugins"],
+  ["metrics", "Metrics"],
   ["health", "Health"],
 ];
 
@@ -28,7 +34,11 @@ function Page(): JSX.Element {
   if (page === "executions") return <Executions query={query} />;
   if (page === "workflows") return <Workflows />;
   if (page === "plugins") return <Plugins />;
-  if (page === "health") return <Overview query={query} />;
+  if (page === "applications" && id) return <Application key={id} id={id} />;
+  if (page === "applications") return <Applications query={query} />;
+  if (page === "apply") return <Apply key={query.toString()} query={query} />;
+  if (page === "metrics") return <Metrics query={query} />;
+  if (page === "health") return <Health />;
   return (
     <Empty>
       There is no such page. <a href={link(["executions"])}>Executions</a>
@@ -53,7 +63,7 @@ function Dashboard(): JSX.Element {
         <span class="brand">Caelum workflow</span>
         <nav aria-label="Pages">
           {PAGES.map(([page, label]) => (
-            <a href={link([page])} aria-current={path[0] === page ? "page" : undefined}>
+            <a href={link([page])} aria-current={path[0] === page || (path[0] === "apply" && page === "applications") ? "page" : undefined}>
               {label}
             </a>
           ))}

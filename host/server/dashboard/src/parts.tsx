@@ -29,6 +29,16 @@ const SIGNS: Record<string, string> = {
   skipped: "⤼",
   cancelled: "⊘",
   degraded: "!",
+  modified: "!",
+  missing: "✗",
+  outdated: "!",
+  planned: "○",
+  unchanged: "=",
+  reverted: "↶",
+  non_convergent: "✗",
+  blocking: "✗",
+  warning: "!",
+  advice: "i",
   inconclusive: "?",
   "needs-review": "?",
 };
@@ -48,6 +58,10 @@ const TONES: Record<string, string> = {
   unhealthy: "bad",
   offline: "bad",
   missing: "bad",
+  non_convergent: "bad",
+  blocking: "bad",
+  warning: "waits",
+  planned: "busy",
   executing: "busy",
   running: "busy",
   active: "busy",
@@ -77,10 +91,10 @@ export function Status({ of }: { of: string }): JSX.Element {
   );
 }
 
-export function Progress({ done, total }: { done: number; total: number }): JSX.Element {
+export function Progress({ done, total, of = "steps" }: { done: number; total: number; of?: string }): JSX.Element {
   return (
     <span class="progress">
-      <progress max={Math.max(total, 1)} value={done} aria-label={`${done} of ${total} steps`} />
+      <progress max={Math.max(total, 1)} value={done} aria-label={`${done} of ${total} ${of}`} />
       <span>
         {done}/{total}
       </span>

@@ -1,6 +1,8 @@
 //! `GET /events`: what changes, as server-sent events. A client that lost its connection sends the last id it saw and
 //! gets what changed since; one that was away for too long is told to look at everything anew.
 //!
+//! That plugins came or went is one event too, without a word on which.
+//!
 //! Each event is the present state of one execution, not a delta: of an execution that changed a hundred times while a
 //! slow client was busy, it gets the last. So nothing is queued for anybody, and nobody slows the engine down.
 
@@ -15,6 +17,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
 use caelum_engine::{Changed, Engine};
+use caelum_plugin_host::Change as PluginChange;
 use futures::Stream;
 use futures::stream::unfold;
 use http::HeaderMap;
@@ -56,7 +59,7 @@ async fn serve(
     let Source { engine, feed, shutdown } = source;
     // Nobody pays for what nobody has ever watched.
     if !feed.recording.swap(true, Ordering::Relaxed) {
-        tokio::spawn(record(engine.watch_all(), Arc::clone(&feed)));
+        tokio::spawn(record(engine.watch_all(), engine.watch_plugins(), Arc::clone(&feed)));
     }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let reader = Reader {
@@ -121,6 +124,8 @@ struct Latest {
     floor: u64,
     changes: BTreeMap<u64, Change>,
     positions: HashMap<String, u64>,
+    /// Where plugins changed last; 0 when they never did.
+    plugins: u64,
 }
 
 impl Feed {
@@ -168,18 +173,30 @@ impl Feed {
         self.told.send_replace(newest);
     }
 
+    /// Notes that plugins came or went.
+    fn plugins(&self) {
+        self.change(|latest| latest.plugins = latest.newest);
+    }
+
     /// Returns the events behind a position, and the newest position; `None` has seen nothing.
     fn behind(&self, seen: Option<u64>) -> (VecDeque<Event>, u64) {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let events = match seen {
-            Some(seen) if seen >= latest.floor => latest
-                .changes
-                .range(seen + 1..)
-                .filter_map(|(position, change)| {
-                    let event = Event::default().event("execution").id(self.id(*position));
-                    event.json_data(change).ok()
-                })
-                .collect(),
+            Some(seen) if seen >= latest.floor => {
+                let event =
+                    |kind: &str, position| Event::default().event(kind).id(self.id(position));
+                let executions =
+                    latest.changes.range(seen + 1..).filter_map(|(position, change)| {
+                        let event = event("execution", *position).json_data(change).ok()?;
+                        Some((*position, event))
+                    });
+                let plugins = (latest.plugins > seen)
+                    .then(|| (latest.plugins, event("plugins", latest.plugins).data("{}")));
+                let mut events: Vec<(u64, Event)> = executions.chain(plugins).collect();
+                // Whoever breaks off goes on behind the last id, so ids only grow.
+                events.sort_by_key(|(position, _)| *position);
+                events.into_iter().map(|(_, event)| event).collect()
+            }
             _ => {
                 let event = Event::default().event("resync").id(self.id(latest.newest)).data("{}");
                 VecDeque::from([event])
@@ -200,9 +217,21 @@ impl Feed {
 }
 
 /// Keeps the feed up until the engine is gone.
-async fn record(mut changes: broadcast::Receiver<Changed>, feed: Arc<Feed>) {
+async fn record(
+    mut changes: broadcast::Receiver<Changed>,
+    mut plugins: watch::Receiver<PluginChange>,
+    feed: Arc<Feed>,
+) {
+    plugins.mark_unchanged();
     loop {
-        match changes.recv().await {
+        let changed = tokio::select! {
+            changed = changes.recv() => changed,
+            Ok(()) = plugins.changed() => {
+                feed.plugins();
+                continue;
+            }
+        };
+        match changed {
             Ok(changed) => feed.put(Change::of(&changed)),
             Err(RecvError::Lagged(missed)) => {
                 tracing::debug!(missed, "changes came faster than they could be shown");
@@ -282,6 +311,22 @@ mod tests {
         assert_eq!(events.len(), 2);
         assert!(events[0].contains("ex_a") && events[1].contains("ex_b"), "{events:?}");
         assert!(shown(&feed, Some(9)).len() == 1 && shown(&feed, Some(10)).is_empty());
+    }
+
+    #[test]
+    fn that_plugins_changed_is_told_once_in_its_place() {
+        let feed = Feed::new();
+        feed.put(change("ex_a", 0));
+        feed.plugins();
+        feed.put(change("ex_b", 0));
+        feed.plugins();
+        feed.put(change("ex_c", 0));
+
+        let events = shown(&feed, Some(0));
+
+        let plugins: Vec<bool> = events.iter().map(|event| event.contains("plugins")).collect();
+        assert_eq!(plugins, [false, false, true, false], "{events:?}");
+        assert_eq!((shown(&feed, Some(4)).len(), shown(&feed, Some(3)).len()), (1, 2));
     }
 
     #[test]

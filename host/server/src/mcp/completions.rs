@@ -43,6 +43,9 @@ pub(super) async fn complete(
             found = steps(inquiry, execution_id).await;
         }
     } else {
+        if argument == "target_component" && inquiry.has("apply_pattern") {
+            found.extend(inquiry.toolset().component_names());
+        }
         for (tool, list, member) in sources(argument) {
             if inquiry.has(tool) {
                 found.extend(listed(inquiry, (tool, list, member)).await?);
@@ -60,7 +63,7 @@ fn sources(argument: &str) -> &'static [Source] {
             &[("list_patterns", "patterns", "name"), ("list_validators", "validators", "name")]
         }
         "application_id" => &[("list_pattern_applications", "applications", "application_id")],
-        // Components are directories; those that patterns were used on are the ones people mean.
+        // Components that have no name are directories; those that patterns were used on are the ones people mean.
         "target_component" => &[("list_pattern_applications", "applications", "target_component")],
         _ => &[],
     }

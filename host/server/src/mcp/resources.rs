@@ -107,10 +107,12 @@ async fn content(inquiry: &Inquiry, address: &Address) -> Result<Value, ToolErro
             Err(ToolError::new("unknown_pattern", format!("no pattern or validator `{name}`")))
         }
         Address::Application(id) => {
-            let tool = "list_pattern_applications";
-            find(inquiry, tool, "applications", "application_id", id).await?.ok_or_else(|| {
-                ToolError::new("unknown_application", format!("no application `{id}`"))
-            })
+            let asked = json!({ "application_id": id });
+            let reply = inquiry.ask("list_pattern_applications", asked).await?;
+            let mut row = rows(&reply, "applications").next().cloned().unwrap_or_default();
+            let details = reply.structured.get("details");
+            row.extend(details.map(|details| ("details".to_owned(), details.clone())));
+            Ok(Value::Object(row))
         }
     }
 }

@@ -180,6 +180,11 @@ impl Toolset {
         self.engine.is_some()
     }
 
+    /// Returns the names of components that patterns can be used on, sorted; none without an engine.
+    pub(super) fn component_names(&self) -> Vec<String> {
+        self.engine.as_ref().map(Engine::component_names).unwrap_or_default()
+    }
+
     /// Returns where news about lists and resources are sent.
     pub fn notices(&self) -> &Notices {
         &self.notices

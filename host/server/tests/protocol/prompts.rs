@@ -113,3 +113,20 @@ async fn names_and_ids_are_completed() {
     assert_eq!((nothing, unknown), (json!([]), json!([])));
     world.core.close().await;
 }
+
+#[tokio::test]
+async fn components_are_completed_by_their_registered_names() {
+    let world = World::new().await;
+    let named = "[components.payments]\ndirectory = \"../root\"\n[components.shop]\ndirectory = \"../root\"\n";
+    std::fs::write(world.dir.path().join("data/components.toml"), named).expect("writes");
+    let world = world.again().await;
+    let mut client = world.client(Era::Newer, json!({})).await;
+
+    let reference = json!({"type": "ref/prompt", "name": "apply_pattern_safely"});
+    let argument = json!({"name": "target_component", "value": "p"});
+    let params = json!({"ref": reference, "argument": argument});
+    let found = client.ok("completion/complete", params).await;
+
+    assert_eq!(found["completion"]["values"], json!(["payments", "shop"]));
+    world.core.close().await;
+}

@@ -178,6 +178,10 @@ async fn applications_are_listed_with_their_drift_and_what_to_do_about_it() {
     let applied = world.ok("apply_pattern", apply.clone()).await;
     let again = world.ok("apply_pattern", apply).await;
     let clean = world.ok("list_pattern_applications", json!({"status_filter": "applied"})).await;
+    let id = &applied["application_id"];
+    let one = world.ok("list_pattern_applications", json!({"application_id": id})).await;
+    let unknown =
+        world.refused("list_pattern_applications", json!({"application_id": "app_none"})).await;
     std::fs::write(component.join("compose.yaml"), compose).unwrap();
     let drifted = world.ok("list_pattern_applications", json!({"drift": "modified"})).await;
     let none = world
@@ -190,6 +194,9 @@ async fn applications_are_listed_with_their_drift_and_what_to_do_about_it() {
     assert_eq!(again["next_call"]["arguments"]["allow_review_edits"], true);
     let row = &clean["applications"][0];
     assert_eq!(row["application_id"], applied["application_id"]);
+    assert_eq!((&one["applications"][0], clean.get("details")), (row, None));
+    assert_eq!(one["details"], applied, "it is kept as it was answered");
+    assert!(unknown.starts_with("unknown_application: "), "{unknown}");
     assert_eq!((&row["drift"]["state"], &row["superseded"]), (&json!("clean"), &json!(false)));
     let row = &drifted["applications"][0];
     assert_eq!(row["drift"]["state"], "modified", "{drifted:#}");

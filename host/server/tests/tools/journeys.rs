@@ -74,6 +74,14 @@ async fn a_workflow_is_made_run_worked_on_reviewed_and_kept() {
     assert_eq!(listed["workflows"][0]["last_execution"]["execution_id"], *id);
     let metrics = world.ok("get_workflow_metrics", json!({"workflow_id": "journey"})).await;
     assert_eq!(metrics["executions"]["success_rate"], 1.0);
+    assert_eq!(metrics.get("history"), None, "nobody asked for it");
+    let asked = json!({"workflow_id": "journey", "time_range": "15m", "history": true});
+    let history = world.ok("get_workflow_metrics", asked).await["history"].take();
+    let parts = history.as_array().expect("parts");
+    let ended = parts.iter().find(|part| part["ended"] != json!({})).expect("one that ended");
+    assert!((30..=31).contains(&parts.len()) && ended["seconds"] == 30, "{history:#}");
+    assert_eq!(ended["ended"], json!({"completed": 1}));
+    assert!(ended["p50_ms"].is_number() && ended["p50_ms"] == ended["p95_ms"], "{ended:#}");
     world.core.close().await;
 }
 

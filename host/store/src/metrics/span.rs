@@ -156,7 +156,7 @@ impl Span<'_> {
     }
 
     /// Calls `take` with every row of a query over the span, the newest first.
-    fn each(
+    pub(super) fn each(
         &mut self,
         sql: &str,
         kind: Option<&str>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use caelum_core::evidence::VerdictKind;
 use caelum_core::task::{FailureClass, OutcomeStatus};
 use caelum_core::workflow::recover;
-use caelum_store::{GateMetrics, Metrics, MetricsFilter, ReasonCount, Store};
+use caelum_store::{GateMetrics, History, Metrics, MetricsFilter, ReasonCount, Store};
 
 use crate::harness::{Run, at, chain, definition, id, outcome, store};
 
@@ -90,6 +90,33 @@ async fn a_span_or_a_workflow_narrows_the_numbers() {
 
     let never = MetricsFilter { since: Some(at(1_000_000)), workflow_id: None };
     assert_eq!(store.metrics(&never).await.expect("readable"), Metrics::default());
+}
+
+#[tokio::test]
+async fn a_history_has_every_part_of_the_span_and_adds_up_to_the_numbers() {
+    let (store, _directory) = store();
+    filled(&store).await;
+    let hour = MetricsFilter { since: Some(at(3_600)), workflow_id: None };
+
+    let all = store.history(&MetricsFilter::default(), at(6_000)).await.expect("readable");
+    let hour = store.history(&hour, at(7_200)).await.expect("readable");
+    let only = MetricsFilter { since: None, workflow_id: Some(id("a")) };
+    let only = store.history(&only, at(6_000)).await.expect("readable");
+    let nothing = MetricsFilter { since: None, workflow_id: Some(id("c")) };
+    let nothing = store.history(&nothing, at(6_000)).await.expect("readable");
+
+    let count = |history: &History, status: &str| -> u64 {
+        history.parts.iter().filter_map(|part| part.ended.get(status)).sum()
+    };
+    assert_eq!((count(&all, "completed"), count(&all, "failed")), (10, 1));
+    assert_eq!((all.width, all.parts.len()), (Duration::from_secs(300), 21));
+    assert_eq!(all.parts[0].at, at(0));
+    let last = all.parts.iter().rfind(|part| !part.ended.is_empty()).expect("one that ended");
+    assert_eq!((last.verdicts["fail"], last.duration.count), (1, 1));
+    assert_eq!((hour.parts.len(), count(&hour, "failed"), count(&hour, "completed")), (13, 1, 0));
+    assert!(hour.parts[0].ended.is_empty() && hour.parts[0].duration.count == 0);
+    assert_eq!((count(&only, "completed"), count(&only, "failed")), (10, 0));
+    assert_eq!(nothing, History::default());
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ export function Execution({ id, query }: { id: string; query: URLSearchParams })
   useTitle(loaded.value ? `${loaded.value.workflow_id} ${loaded.value.status}` : id);
   useNews(
     (news) => {
-      if (news.kind === "resync" || news.change.execution_id === id) loaded.again();
+      if (news.kind === "resync" || (news.kind === "execution" && news.change.execution_id === id)) loaded.again();
     },
     [id, loaded.again],
   );

@@ -1,7 +1,7 @@
 // The list of executions: newest first, filtered by status and workflow, older ones on demand, kept up by the stream.
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { ExecutionList, ExecutionRow } from "../answers";
 import { call } from "../call";
 import { ago, between, moment, span } from "../format";
@@ -12,6 +12,9 @@ import { go, link } from "../route";
 
 const STATUSES = ["executing", "paused", "completed", "failed", "cancelled"];
 const PAGE = 50;
+
+/** How much of what was heard is kept until the next list; no list is under way for so long. */
+const HEARD_MAX = 500;
 
 function row(change: Change, before: ExecutionRow | undefined): ExecutionRow {
   const { execution_id, workflow_id, status, started_at, ended_at, done, total } = change;
@@ -45,15 +48,23 @@ export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
   const [typed, setTyped] = useState(workflow);
   const now = useNow(rows.some((each) => !each.ended_at));
 
+  // What was heard while the list was under way is newer than the list.
+  const heard = useRef<{ at: number; change: Change }[]>([]);
   useEffect(() => {
-    setRows(first.value?.executions ?? []);
+    heard.current = heard.current.filter(({ at }) => at >= first.asked);
+    const listed = first.value?.executions ?? [];
+    setRows(heard.current.reduce((rows, { change }) => merge(rows, change, status, workflow), listed));
     setCursor(first.value?.next_cursor);
   }, [first.value]);
   useEffect(() => setTyped(workflow), [workflow]);
   useNews(
     (news) => {
       if (news.kind === "resync") first.again();
-      else setRows((before) => merge(before, news.change, status, workflow));
+      else if (news.kind === "execution") {
+        heard.current.push({ at: performance.now(), change: news.change });
+        if (heard.current.length > HEARD_MAX) heard.current.shift();
+        setRows((before) => merge(before, news.change, status, workflow));
+      }
     },
     [status, workflow, first.again],
   );

@@ -1,25 +1,20 @@
-// Patterns, validators, files that were refused with the reason, and where patterns were applied.
+// Patterns and validators with their rules, and files that were refused with the reason and what would help.
 
 import type { JSX } from "preact";
-import type { ApplicationList, Plugin, PluginList } from "../answers";
-import { moment } from "../format";
+import type { Plugin, PluginList } from "../answers";
 import { useNews } from "../live";
 import { useTool } from "../load";
-import { Empty, Show, Status, useTitle } from "../parts";
+import { Empty, Show, useTitle } from "../parts";
 import { link } from "../route";
 
 export function Plugins(): JSX.Element {
   useTitle("Plugins");
   const loaded = useTool<PluginList>("list_patterns", { kind: "all", include_refused: true });
-  const applied = useTool<ApplicationList>("list_pattern_applications", { limit: 50 });
   useNews(
     (news) => {
-      if (news.kind === "resync") {
-        loaded.again();
-        applied.again();
-      }
+      if (news.kind !== "execution") loaded.again();
     },
-    [loaded.again, applied.again],
+    [loaded.again],
   );
   return (
     <>
@@ -33,7 +28,7 @@ export function Plugins(): JSX.Element {
                 <ul>
                   {list.refused.map((each) => (
                     <li key={each.source}>
-                      <code>{each.source}</code> at {each.stage}: {each.reason}
+                      <code>{each.source}</code> was refused at the stage <b>{each.stage}</b>: {each.reason}
                       {each.hint && <div class="hint">{each.hint}</div>}
                     </li>
                   ))}
@@ -41,65 +36,17 @@ export function Plugins(): JSX.Element {
               </section>
             )}
             <h2>Patterns</h2>
-            <Kind of={list.patterns} />
+            <Kind of={list.patterns} applied />
             <h2>Validators</h2>
             <Kind of={list.validators ?? []} />
           </>
         )}
       </Show>
-      <h2>Applications</h2>
-      <Show of={applied}>
-        {(list) =>
-          list.applications.length === 0 ? (
-            <Empty>
-              No pattern was applied yet. Plan one with the tool <code>apply_pattern</code> and <code>dry_run</code>.
-            </Empty>
-          ) : (
-            <div class="scroll">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">Pattern</th>
-                    <th scope="col">Component</th>
-                    <th scope="col">Status</th>
-                    <th scope="col">Now</th>
-                    <th scope="col">Files</th>
-                    <th scope="col">Applied</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {list.applications.map((each) => (
-                    <tr key={each.application_id}>
-                      <td>
-                        {each.pattern_name} <span class="quiet">{each.pattern_version}</span>
-                      </td>
-                      <td>{each.target_component}</td>
-                      <td>
-                        <Status of={each.status} />
-                      </td>
-                      <td>{each.drift ? <Status of={each.drift.state} /> : "–"}</td>
-                      <td>{each.changed_files.join(", ")}</td>
-                      <td>
-                        {moment(each.applied_at)} by{" "}
-                        {each.execution_id ? (
-                          <a href={link(["executions", each.execution_id])}>an execution</a>
-                        ) : (
-                          each.applied_by
-                        )}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          )
-        }
-      </Show>
     </>
   );
 }
 
-function Kind({ of }: { of: Plugin[] }): JSX.Element {
+function Kind({ of, applied }: { of: Plugin[]; applied?: boolean }): JSX.Element {
   if (of.length === 0) return <Empty>None.</Empty>;
   return (
     <ul class="plugins">
@@ -109,6 +56,33 @@ function Kind({ of }: { of: Plugin[] }): JSX.Element {
             {each.title} <span class="quiet">{each.name} {each.version}</span>
           </h3>
           <p>{each.summary}</p>
+          {applied && (
+            <p>
+              <a href={link(["apply"], { pattern: each.name })}>
+                Apply<span class="unseen"> {each.name}</span>
+              </a>{" "}
+              ·{" "}
+              <a href={link(["applications"], { pattern: each.name })}>
+                Where it was applied<span class="unseen"> ({each.name})</span>
+              </a>
+            </p>
+          )}
+          {each.rules && each.rules.length > 0 && (
+            <details class="text">
+              <summary>{each.rules.length} rules</summary>
+              <ul>
+                {each.rules.map((rule) => (
+                  <li key={rule.id}>
+                    <code>{rule.id}</code> {rule.title}{" "}
+                    <span class="quiet">
+                      {rule.severity}
+                      {rule.fixable && ", fixable"}
+                    </span>
+                  </li>
+                ))}
+              </ul>
+            </details>
+          )}
           <p class="quiet">
             {each.source} · <code title={each.digest}>{each.digest.slice(0, 19)}…</code>
           </p>

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use caelum_engine::report::span_start;
-use caelum_store::{Durations, Metrics, ReasonCount};
+use caelum_store::{Durations, HistoryPart, Metrics, ReasonCount};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ pub(super) struct GetWorkflowMetrics {
     /// Only this pattern, among the pattern outcomes.
     #[serde(default)]
     pattern: Option<String>,
+    /// Whether to tell how the span went, part by part (`history`), for a curve; false when left out.
+    #[serde(default)]
+    history: Option<bool>,
 }
 
 /// How many executions ended how.
@@ -133,6 +136,39 @@ pub struct ComplianceRow {
     pub rate: f64,
 }
 
+/// What happened in one part of the span.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryRow {
+    /// When it began.
+    pub at: String,
+    /// How long it is, in seconds; the last one is not over yet.
+    pub seconds: u64,
+    /// Executions of workflows that ended, by status.
+    pub ended: BTreeMap<String, u64>,
+    /// Half of them took at most this, in milliseconds; missing when none ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// In 95 of 100 cases they took at most this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+    /// Judgements of gates, by verdict.
+    pub verdicts: BTreeMap<String, u64>,
+}
+
+impl HistoryRow {
+    fn of(seconds: u64, part: HistoryPart) -> Self {
+        let ms = |micros: u64| (part.duration.count > 0).then_some(micros as f64 / 1_000.0);
+        Self {
+            at: part.at.to_string(),
+            seconds,
+            p50_ms: ms(part.duration.p50_us),
+            p95_ms: ms(part.duration.p95_us),
+            ended: part.ended,
+            verdicts: part.verdicts,
+        }
+    }
+}
+
 /// What happened in a span of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsView {
@@ -161,6 +197,9 @@ pub struct MetricsView {
     pub patterns: Vec<PatternOutcome>,
     /// How many components complied with each pattern over the span, oldest first.
     pub compliance: Vec<ComplianceRow>,
+    /// How the span went, the oldest part first, when it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryRow>,
     /// Whether there was so much that only the newest counts.
     pub truncated: bool,
 }
@@ -230,6 +269,10 @@ pub(super) async fn metrics(
     let since = span_start(&range, until).map_err(refuse)?;
     let workflow = filled(arguments.workflow_id.as_ref());
     let metrics = tools.engine.metrics(since, workflow).await.map_err(refuse)?;
+    let history = match arguments.history {
+        Some(true) => Some(tools.engine.history(since, workflow).await.map_err(refuse)?),
+        _ => None,
+    };
     let mut ended = BTreeMap::new();
     for workflow in &metrics.workflows {
         for (status, count) in &workflow.ended {
@@ -290,6 +333,10 @@ pub(super) async fn metrics(
                 rate: row.compliant as f64 / row.components.max(1) as f64,
             })
             .collect(),
+        history: history.map_or_else(Vec::new, |history| {
+            let seconds = history.width.as_secs();
+            history.parts.into_iter().map(|part| HistoryRow::of(seconds, part)).collect()
+        }),
         truncated: metrics.truncated,
     })
 }

@@ -11,6 +11,7 @@ use super::super::super::tool::Answer;
 use super::super::answer::{ANSWER_AIM_BYTES, fitting, json_bytes, line};
 use super::super::failure::refuse;
 use super::super::{NextCall, Tools};
+use super::apply::ApplicationView;
 use crate::document::filled;
 
 /// How many rows there are when nobody says: each may mean that files are hashed.
@@ -88,6 +89,10 @@ impl DriftWord {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListPatternApplications {
+    /// Only this one, whatever the other filters say, with `details`: its diff, its parameters, what was found before and
+    /// after.
+    #[serde(default)]
+    application_id: Option<String>,
     /// Only uses of this pattern.
     #[serde(default)]
     pattern_name: Option<String>,
@@ -185,6 +190,9 @@ pub struct ApplicationRow {
 pub struct ApplicationList {
     /// The applications.
     pub applications: Vec<ApplicationRow>,
+    /// Everything that is kept of the one that was asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<ApplicationView>,
     /// The cursor of the next page, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
@@ -198,6 +206,9 @@ impl Answer for ApplicationList {
         let mut lines: Vec<String> = self.applications.iter().map(ApplicationRow::line).collect();
         if lines.is_empty() {
             lines.push("no applications".to_owned());
+        }
+        if let Some(details) = &self.details {
+            lines.push(details.text());
         }
         lines.extend(self.next_cursor.as_ref().map(|cursor| format!("more: cursor {cursor}")));
         lines.extend(self.next_call.as_ref().map(|next| format!("next: {}", next.line())));
@@ -304,12 +315,16 @@ pub(super) async fn list(
         status: arguments.status_filter.map(ApplicationStatus::from),
         drift: arguments.drift.map(DriftWord::as_str),
     };
+    if let Some(id) = filled(arguments.application_id.as_ref()) {
+        return one(&tools, id).await;
+    }
     let mut limit = arguments.limit.unwrap_or(ROWS) as usize;
     let mut list = loop {
         let page = PageRequest { limit, cursor: owned(&arguments.cursor) };
         let listed = tools.engine.list_applications(query.clone(), page).await.map_err(refuse)?;
         let mut list = ApplicationList {
             applications: listed.items.into_iter().map(ApplicationRow::of).collect(),
+            details: None,
             next_cursor: listed.next_cursor,
             next_call: None,
         };
@@ -325,14 +340,32 @@ pub(super) async fn list(
         // Fewer rows, so that the cursor stands behind the last one that is shown.
         limit = fits;
     };
+    list.next_call = next_call(&list.applications);
+    Ok(list)
+}
+
+/// Shows one application with everything that is kept of it.
+async fn one(tools: &Tools, id: &str) -> Result<ApplicationList, ToolError> {
+    let listed = tools.engine.listed_application(id).await.map_err(refuse)?;
+    let details = ApplicationView::of(&listed.application);
+    let applications = vec![ApplicationRow::of(listed)];
+    Ok(ApplicationList {
+        next_call: next_call(&applications),
+        applications,
+        details: Some(details),
+        next_cursor: None,
+    })
+}
+
+/// Returns the call that shows what would mend the first component that has drifted.
+fn next_call(applications: &[ApplicationRow]) -> Option<NextCall> {
     let drifted =
         |row: &&ApplicationRow| row.drift.as_ref().is_some_and(|drift| drift.state != "clean");
-    list.next_call = list.applications.iter().find(drifted).map(|row| {
+    applications.iter().find(drifted).map(|row| {
         NextCall::new(
             "apply_pattern",
             json!({"pattern_name": row.pattern_name, "target_component": row.target_component,
                    "dry_run": true}),
         )
-    });
-    Ok(list)
+    })
 }

@@ -174,7 +174,8 @@ impl Answer for ApplicationView {
 }
 
 impl ApplicationView {
-    fn of(application: &Application) -> Self {
+    /// Shows an application.
+    pub(super) fn of(application: &Application) -> Self {
         let (diff, diff_truncated) = head(&application.diff, DIFF_BYTES_MAX);
         let after = findings(&application.findings_after);
         let validation_results = application
