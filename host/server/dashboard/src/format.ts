@@ -17,10 +17,10 @@ export function span(ms: number | undefined): string {
   return whole(minutes / 60, 24, "d", "h");
 }
 
-/** Milliseconds between two moments; until now without the second. */
+/** Milliseconds between two moments, until now without the second; the reader's clock may be behind the server's. */
 export function between(start: string | undefined, end: string | undefined, now: number): number | undefined {
   if (!start) return undefined;
-  return (end ? Date.parse(end) : now) - Date.parse(start);
+  return Math.max((end ? Date.parse(end) : now) - Date.parse(start), 0);
 }
 
 let moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

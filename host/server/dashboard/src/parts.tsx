@@ -185,6 +185,7 @@ export function useNow(ticking: boolean): number {
   const [now, set] = useState(Date.now());
   useEffect(() => {
     if (!ticking) return undefined;
+    set(Date.now());
     const timer = setInterval(() => set(Date.now()), 1000);
     return () => clearInterval(timer);
   }, [ticking]);
