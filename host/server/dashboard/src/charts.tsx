@@ -2,7 +2,7 @@
 // table too; colours are never the only sign.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export interface Series {
   name: string;
@@ -28,17 +28,24 @@ const BOTTOM = 24;
 const LEFT = 58;
 const RIGHT = 8;
 
+/** Narrower than this nothing can be read, in pixels. */
+const WIDTH_MIN = 220;
+
 /** Returns how wide an element is, and again when that changes. */
 function useWidth(): [{ current: HTMLElement | null }, number] {
   const element = useRef<HTMLElement>(null);
-  const [width, set] = useState(560);
-  useEffect(() => {
+  const [width, set] = useState(WIDTH_MIN);
+  useLayoutEffect(() => {
     const seen = element.current;
     if (!seen) return undefined;
-    const observer = new ResizeObserver(([entry]) => {
-      if (entry) set(Math.max(Math.floor(entry.contentRect.width), 240));
-    });
+    const measure = (): void => {
+      const { paddingLeft, paddingRight } = getComputedStyle(seen);
+      const room = seen.clientWidth - Number.parseFloat(paddingLeft) - Number.parseFloat(paddingRight);
+      set(Math.max(Math.floor(room), WIDTH_MIN));
+    };
+    const observer = new ResizeObserver(measure);
     observer.observe(seen);
+    measure();
     return () => observer.disconnect();
   }, []);
   return [element, width];

@@ -22,19 +22,25 @@ function row(change: Change, before: ExecutionRow | undefined): ExecutionRow {
   return { execution_id, workflow_id, revision, status, started_at, ended_at, done, total };
 }
 
-/** Puts a change into a list that is newest first, or takes out what does not fit the filter any more. */
-function merge(rows: ExecutionRow[], change: Change, status: string, workflow: string): ExecutionRow[] {
-  const at = rows.findIndex((other) => other.execution_id === change.execution_id);
+/** What the list shows, and whether there is more of it. */
+interface Shown {
+  status: string;
+  workflow: string;
+  goesOn: boolean;
+}
+
+/** Puts a change into a list that is newest first, or takes out what does not fit the filter any more. What is older than
+ * everything in a list that goes on stands on a later page. */
+function merge(rows: ExecutionRow[], change: Change, { status, workflow, goesOn }: Shown): ExecutionRow[] {
+  const known = rows.findIndex((other) => other.execution_id === change.execution_id);
   const fits = (!status || status === change.status) && (!workflow || workflow === change.workflow_id);
-  if (at >= 0) {
-    const rest = rows.slice();
-    if (fits) rest[at] = row(change, rows[at]);
-    else rest.splice(at, 1);
-    return rest;
-  }
-  const first = rows[0];
-  const newer = !first || change.started_at >= first.started_at;
-  return fits && newer ? [row(change, undefined), ...rows] : rows;
+  if (known >= 0) return fits ? rows.with(known, row(change, rows[known])) : rows.toSpliced(known, 1);
+  if (!fits) return rows;
+  const started = Date.parse(change.started_at);
+  // Changes come in the order in which they happened last, not in which they began.
+  const place = rows.findIndex((other) => Date.parse(other.started_at) <= started);
+  if (place < 0) return goesOn ? rows : [...rows, row(change, undefined)];
+  return rows.toSpliced(place, 0, row(change, undefined));
 }
 
 export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
@@ -53,7 +59,8 @@ export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
   useEffect(() => {
     heard.current = heard.current.filter(({ at }) => at >= first.asked);
     const listed = first.value?.executions ?? [];
-    setRows(heard.current.reduce((rows, { change }) => merge(rows, change, status, workflow), listed));
+    const shown = { status, workflow, goesOn: Boolean(first.value?.next_cursor) };
+    setRows(heard.current.reduce((rows, { change }) => merge(rows, change, shown), listed));
     setCursor(first.value?.next_cursor);
   }, [first.value]);
   useEffect(() => setTyped(workflow), [workflow]);
@@ -63,10 +70,10 @@ export function Executions({ query }: { query: URLSearchParams }): JSX.Element {
       else if (news.kind === "execution") {
         heard.current.push({ at: performance.now(), change: news.change });
         if (heard.current.length > HEARD_MAX) heard.current.shift();
-        setRows((before) => merge(before, news.change, status, workflow));
+        setRows((before) => merge(before, news.change, { status, workflow, goesOn: Boolean(cursor) }));
       }
     },
-    [status, workflow, first.again],
+    [status, workflow, cursor, first.again],
   );
 
   const older = async (): Promise<void> => {
