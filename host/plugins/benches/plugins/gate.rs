@@ -1,7 +1,9 @@
 //! One gate check through the host, with every limit on, beside the bare engine that instantiates the same guest and calls
 //! it. The two take turns in one process, so that the ratio means something on any machine.
 
+use std::fs;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,9 +57,10 @@ fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
         black_box(hosted.check());
     };
     let (mut ours_times, mut bare_times) = (Vec::new(), Vec::new());
+    let (mut ours_spent, mut bare_spent) = (0, 0);
     for _ in 0..ROUNDS {
-        turn(&mut ours_times, ours);
-        turn(&mut bare_times, || bare.check());
+        ours_spent += turn(&mut ours_times, ours);
+        bare_spent += turn(&mut bare_times, || bare.check());
     }
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         let (ours, bare) =
@@ -69,6 +72,12 @@ fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
         };
         let row = Row::time(&format!("{key}_{name}_us"), &format!("{title}, {name}"), "µs", ours);
         figures.add(row.beside(bare).noted(note));
+    }
+    let spent = |nanoseconds: u64| nanoseconds as f64 / 1e3 / (ROUNDS * CALLS) as f64;
+    if bare_spent > 0 {
+        let title = format!("{title}, processor time of all threads together, mean");
+        let row = Row::time(&format!("{key}_cpu_us"), &title, "µs", spent(ours_spent));
+        figures.add(row.beside(spent(bare_spent)));
     }
     let (mut ours_rates, mut bare_rates) = (Vec::new(), Vec::new());
     for _ in 0..SPANS {
@@ -84,13 +93,28 @@ fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
     figures.add(row.beside(middle(&mut bare_rates)));
 }
 
-fn turn(times: &mut Vec<Duration>, check: impl Fn()) {
+/// Makes one turn's calls. Returns the processor time that they took, in nanoseconds.
+fn turn(times: &mut Vec<Duration>, check: impl Fn()) -> u64 {
+    let before = processor_ns();
     for call in 0..CALLS {
         let began = Instant::now();
         check();
         let took = began.elapsed();
         times.extend((call >= WARM_UP).then_some(took));
     }
+    processor_ns().saturating_sub(before)
+}
+
+/// Returns how much processor time all threads of this process have had, in nanoseconds; nothing where the system does
+/// not say. Other work on the machine does not change it.
+fn processor_ns() -> u64 {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return 0 };
+    let spent = |path: PathBuf| {
+        // proc(5): time on a processor, time in its queue, turns.
+        let told = fs::read_to_string(path.join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    threads.filter_map(|thread| spent(thread.ok()?.path())).sum()
 }
 
 /// Returns how many calls per second some callers get together.

@@ -123,9 +123,9 @@ pub(crate) fn ms(time: Duration) -> f64 {
 fn main() {
     let only = std::env::args().skip(1).find(|argument| argument != "--bench");
     let mut figures = Figures { only, rows: Vec::new() };
-    gate::measure(&mut figures);
-    memory::measure(&mut figures);
-    swap::measure(&mut figures);
-    load::measure(&mut figures);
-    figures.write();
+    for part in [gate::measure, memory::measure, swap::measure, load::measure] {
+        part(&mut figures);
+        // After each, so that a run that is broken off leaves what it has.
+        figures.write();
+    }
 }
