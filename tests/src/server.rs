@@ -16,7 +16,7 @@ pub struct Log(Arc<Mutex<String>>);
 
 impl Log {
     /// Collects a stream to its end, on a thread of its own: a program whose log nobody reads stands still.
-    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+    pub fn of(stream: impl Read + Send + 'static) -> Self {
         let log = Self::default();
         let writer = log.clone();
         std::thread::spawn(move || {

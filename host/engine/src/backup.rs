@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use caelum_core::near::did_you_mean;
 use caelum_store::StoreError;
@@ -54,9 +55,7 @@ impl Engine {
         if path.exists() {
             return Err(taken(&path));
         }
-        let mut partial = path.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial(&path);
         let made = self.fill(&partial).await;
         let named = made.and_then(|()| publish(&partial, &path));
         match named {
@@ -103,6 +102,15 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Returns where a copy grows. No two grow at one place, so neither takes away what the other has made so far.
+fn partial(path: &Path) -> PathBuf {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let count = MADE.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.to_path_buf().into_os_string();
+    name.push(format!(".{}-{count}.partial", std::process::id()));
+    PathBuf::from(name)
 }
 
 /// Makes a directory that is readable by its owner alone: what is in it may be secret.

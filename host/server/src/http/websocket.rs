@@ -26,6 +26,10 @@ const SUBPROTOCOL: &str = "mcp";
 /// How much longer than the limit a frame may be and still be answered with an error; beyond that the connection ends.
 const FRAME_SLACK_BYTES: usize = 64 * 1024;
 
+/// How much is read from a connection at once, in bytes; 16 KiB. The library's own 128 KiB would be what most of an idle
+/// connection's memory goes to, and messages that are longer are read in several turns.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
+
 /// The WebSocket close codes of RFC 6455 that are used here.
 const UNSUPPORTED_DATA: u16 = 1003;
 const MESSAGE_TOO_BIG: u16 = 1009;
@@ -64,6 +68,7 @@ pub(super) async fn serve(
         .protocols([SUBPROTOCOL])
         .max_message_size(max)
         .max_frame_size(max)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .on_failed_upgrade(
             |error| tracing::debug!(%error, "a WebSocket handshake was not completed"),
         )

@@ -5,7 +5,7 @@ use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorDa
 use serde_json::json;
 
 use super::inquiry::{Inquiry, protocol_error, rows, text};
-use super::prompts;
+use super::{prompts, resources};
 
 /// How many pages of a list are looked through, each of [`PAGE`] rows: completing is done at every key press.
 const PAGES_MAX: usize = 5;
@@ -20,15 +20,19 @@ type Source = (&'static str, &'static str, &'static str);
 ///
 /// # Errors
 ///
-/// A tool behind it failed. An argument that nothing is known about completes to nothing.
+/// There is no such prompt or template; a tool behind it failed. An argument that nothing is known about completes to
+/// nothing.
 pub(super) async fn complete(
     inquiry: &Inquiry,
     request: &CompleteRequestParams,
 ) -> Result<CompleteResult, ErrorData> {
     let argument = request.argument.name.as_str();
     let is_known = match &request.r#ref {
-        Reference::Prompt(prompt) => prompts::has_argument(&prompt.name, argument),
-        Reference::Resource(template) => template.uri.contains(&format!("{{{argument}}}")),
+        Reference::Prompt(prompt) => prompts::has_argument(&prompt.name, argument)?,
+        Reference::Resource(template) => {
+            resources::has_template(&template.uri)?;
+            template.uri.contains(&format!("{{{argument}}}"))
+        }
         _ => false,
     };
     if !is_known {

@@ -12,8 +12,8 @@ mod rounds;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorData, GetPromptRequestParams, GetPromptResponse,
-    Prompt, ReadResourceResult, RequestStateCodec, Resource, ResourceTemplate, ServerCapabilities,
-    Tool,
+    Prompt, ReadResourceResult, Reference, RequestStateCodec, Resource, ResourceTemplate,
+    ServerCapabilities, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::task_manager::TaskManager;
@@ -123,6 +123,17 @@ impl Fixtures {
     /// Returns the prompts.
     pub(super) fn prompts(&self) -> Vec<Prompt> {
         papers::prompts()
+    }
+
+    /// Says whether a prompt or a template is one of the fixtures.
+    pub(super) fn offers(&self, reference: &Reference) -> bool {
+        match reference {
+            Reference::Prompt(prompt) => self.prompts().iter().any(|one| one.name == prompt.name),
+            Reference::Resource(template) => {
+                self.templates().iter().any(|one| one.uri_template == template.uri)
+            }
+            _ => false,
+        }
     }
 
     /// Renders a prompt; nothing when it is none of theirs.

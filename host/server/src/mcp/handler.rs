@@ -25,8 +25,8 @@ use super::subscriptions::{self, WATCHED_MAX, Watched};
 use super::tool::{Client, Reply};
 use super::toolset::{CallContext, Session, Toolset};
 use super::wire::{
-    Answers, failure, implementation, is_newer_era, misplaced, progress, success, unknown_method,
-    wire_tool,
+    Answers, failure, implementation, is_newer_era, misplaced, one_page, progress, success,
+    unknown_method, wire_tool,
 };
 use super::{completions, prompts, resources, tasks};
 use crate::trust::{Caller, Scope};
@@ -289,9 +289,10 @@ impl ServerHandler for Handler {
 
     async fn list_tools(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        one_page(request.as_ref())?;
         let (caller, _) = self.caller(&context)?;
         let shows = self.shows_views(&context);
         let tools = self.shared.catalogue.iter().filter(|(scope, _)| caller.may(*scope)).map(
@@ -373,12 +374,13 @@ impl ServerHandler for Handler {
 
     async fn list_prompts(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         if !self.has_engine(&context, "prompts/list")? {
             return Ok(ListPromptsResult::default());
         }
+        one_page(request.as_ref())?;
         let mut result = prompts::list();
         #[cfg(feature = "conformance")]
         result.prompts.extend(self.shared.fixtures.prompts());
@@ -428,12 +430,13 @@ impl ServerHandler for Handler {
 
     async fn list_resource_templates(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         if !self.has_engine(&context, "resources/templates/list")? {
             return Ok(ListResourceTemplatesResult::default());
         }
+        one_page(request.as_ref())?;
         let mut result = ListResourceTemplatesResult::with_all_items(resources::templates());
         #[cfg(feature = "conformance")]
         result.resource_templates.extend(self.shared.fixtures.templates());
@@ -481,8 +484,12 @@ impl ServerHandler for Handler {
     async fn unsubscribe(
         &self,
         request: UnsubscribeRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        if !self.shared.toolset.has_engine() {
+            return Err(self.unknown_method("resources/unsubscribe", &context));
+        }
+        self.is_watchable(&request.uri)?;
         self.watched.remove(&request.uri);
         Ok(())
     }
@@ -514,6 +521,10 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         if !self.has_engine(&context, "completion/complete")? {
+            return Ok(CompleteResult::default());
+        }
+        #[cfg(feature = "conformance")]
+        if self.shared.fixtures.offers(&request.r#ref) {
             return Ok(CompleteResult::default());
         }
         let mut result = completions::complete(&self.inquiry(&context)?, &request).await?;

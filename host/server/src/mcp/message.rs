@@ -1,13 +1,16 @@
 //! Reads the bytes of one JSON-RPC message, and says in JSON-RPC what is wrong with bytes that are none. Every transport
 //! uses it; framing is theirs.
 
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, JsonRpcMessage};
 use serde_json::{Value, json};
 
 /// JSON-RPC's code for a caller who is not who they must be; from the range servers may use as they like.
 pub const UNAUTHORIZED: i32 = -32001;
 /// JSON-RPC's code for a server at one of its limits; from the range servers may use as they like.
 pub const AT_LIMIT: i32 = -32003;
+
+/// How many characters of a value are repeated to whoever sent it: enough to find it by.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// A message that is refused: the answer to send.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +57,41 @@ impl Refusal {
 pub fn read(bytes: &[u8]) -> Result<ClientJsonRpcMessage, Refusal> {
     // RFC 8259 lets a reader skip a byte order mark, and some editors write one.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF".as_slice()).unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))
+    let message = serde_json::from_slice(bytes).map_err(|error| explain(bytes, &error))?;
+    match lost_cursor(bytes, &message) {
+        Some(refusal) => Err(refusal),
+        None => Ok(message),
+    }
+}
+
+/// Refuses a request for a list whose cursor is no string: the SDK reads it as one without a cursor, and the client would
+/// take the first page for the one it asked for.
+fn lost_cursor(bytes: &[u8], message: &ClientJsonRpcMessage) -> Option<Refusal> {
+    let JsonRpcMessage::Request(request) = message else { return None };
+    let params = match &request.request {
+        ClientRequest::ListToolsRequest(list) => &list.params,
+        ClientRequest::ListPromptsRequest(list) => &list.params,
+        ClientRequest::ListResourcesRequest(list) => &list.params,
+        ClientRequest::ListResourceTemplatesRequest(list) => &list.params,
+        _ => return None,
+    };
+    if params.is_some() {
+        return None;
+    }
+    let value: Value = serde_json::from_slice(bytes).ok()?;
+    let cursor = value.get("params")?.get("cursor").filter(|cursor| !cursor.is_null())?;
+    let message = format!("`params.cursor` must be a string, found {}", short(cursor));
+    let id = value.get("id").cloned();
+    Some(Refusal { id, ..Refusal::new(ErrorCode::INVALID_PARAMS.0, message) })
+}
+
+/// Writes a value for a message; a long one by its beginning.
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// Returns the id of a request that will not be handled, so that its refusal reaches whoever waits for it.
@@ -79,7 +116,7 @@ fn explain(bytes: &[u8], error: &serde_json::Error) -> Refusal {
             return invalid("batches are not supported; send one message at a time".to_owned());
         }
         Value::Object(message) => message,
-        other => return invalid(format!("a message is a JSON object, found {other:.80}")),
+        other => return invalid(format!("a message is a JSON object, found {}", short(&other))),
     };
     let id = message.get("id");
     let usable = id.filter(|id| id.is_string() || id.is_i64()).cloned();
@@ -144,6 +181,34 @@ mod tests {
             let refusal = refused(text.as_bytes());
             assert_eq!((refusal.code, refusal.message.as_str()), (-32600, reason), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_is_repeated_by_its_beginning_only() {
+        let long = format!("\"{}\"", "ä".repeat(1_000_000));
+
+        let refusal = refused(long.as_bytes());
+
+        assert_eq!(
+            refusal.message.chars().count(),
+            "a message is a JSON object, found ".len() + 81
+        );
+    }
+
+    #[test]
+    fn a_cursor_that_is_no_string_is_not_taken_for_none() {
+        let list = |cursor: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{{"cursor":{cursor}}}}}"#
+            )
+        };
+
+        let refusal = refused(list("[1]").as_bytes());
+
+        assert_eq!((refusal.code, refusal.id.as_ref()), (-32602, Some(&json!(7))));
+        assert_eq!(refusal.message, "`params.cursor` must be a string, found [1]");
+        assert!(read(list("null").as_bytes()).is_ok());
+        assert!(read(list("\"x\"").as_bytes()).is_ok());
     }
 
     #[test]

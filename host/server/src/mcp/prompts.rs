@@ -79,12 +79,14 @@ pub(super) fn list() -> ListPromptsResult {
     result
 }
 
-/// Says whether there is such a prompt with such an argument.
-pub(super) fn has_argument(prompt: &str, argument: &str) -> bool {
-    OFFERS
-        .iter()
-        .find(|offer| offer.name == prompt)
-        .is_some_and(|offer| offer.arguments.iter().any(|(name, ..)| *name == argument))
+/// Says whether a prompt has such an argument.
+///
+/// # Errors
+///
+/// There is no such prompt.
+pub(super) fn has_argument(prompt: &str, argument: &str) -> Result<bool, ErrorData> {
+    let offer = OFFERS.iter().find(|offer| offer.name == prompt).ok_or_else(|| unknown(prompt))?;
+    Ok(offer.arguments.iter().any(|(name, ..)| *name == argument))
 }
 
 /// Renders a prompt.

@@ -61,6 +61,24 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
     ]
 }
 
+/// Checks that a template is one of these; the part that may be left out of an address may be left out here, too.
+///
+/// # Errors
+///
+/// There is no such template.
+pub(super) fn has_template(uri: &str) -> Result<(), ErrorData> {
+    let templates = templates();
+    let mut known = templates.iter().map(|template| template.uri_template.as_str());
+    if known.any(|template| template == uri || template.split("{?").next() == Some(uri)) {
+        return Ok(());
+    }
+    let uri: String = uri.chars().take(100).collect();
+    let known: Vec<&str> = templates.iter().map(|one| one.uri_template.as_str()).collect();
+    let message =
+        format!("unknown template `{}`; there are {}", uri.escape_debug(), known.join(", "));
+    Err(ErrorData::invalid_params(message, Some(json!({ "uri": uri }))))
+}
+
 /// Reads one resource.
 ///
 /// # Errors

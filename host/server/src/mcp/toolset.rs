@@ -67,7 +67,7 @@ pub enum ToolsetError {
 pub struct UnknownTool {
     /// What was called.
     pub name: String,
-    /// "; did you mean `x`?" or the list of what there is.
+    /// "; did you mean `x`?" or where all of them are told.
     pub near: String,
 }
 
@@ -355,7 +355,7 @@ impl Toolset {
         };
         let mut near = did_you_mean(&name, names());
         if near.is_empty() {
-            near = format!("; there are {}", names().collect::<Vec<_>>().join(", "));
+            near = format!("; tools/list names the {} there are", names().count());
         }
         UnknownTool { name, near }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolResult, ContentBlock, ErrorCode, ErrorData, Icon, Implementation,
-    ProgressNotificationParam, ProtocolVersion, Tool as WireTool, ToolAnnotations,
+    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, Tool as WireTool,
+    ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
@@ -169,6 +170,23 @@ pub(super) fn unknown_method(method: &str, answers: Answers) -> ErrorData {
     let known = answers.methods().join(", ");
     let message = format!("unknown method `{method}`; this server answers {known}");
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
+}
+
+/// Returns the error for a cursor that a list did not give.
+pub(super) fn bad_cursor() -> ErrorData {
+    ErrorData::invalid_params("the cursor is none of this list; leave it out to begin again", None)
+}
+
+/// Refuses every cursor of a list that is one page: nobody was ever given one.
+///
+/// # Errors
+///
+/// There is a cursor.
+pub(super) fn one_page(request: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor.as_ref()) {
+        Some(_) => Err(bad_cursor()),
+        None => Ok(()),
+    }
 }
 
 fn malformed(method: &str, params: Option<&Value>) -> String {

@@ -130,3 +130,19 @@ async fn components_are_completed_by_their_registered_names() {
     assert_eq!(found["completion"]["values"], json!(["payments", "shop"]));
     world.core.close().await;
 }
+
+#[tokio::test]
+async fn what_is_no_prompt_and_no_template_is_not_completed() {
+    let world = World::new().await;
+    let mut client = world.client(Era::Newer, json!({})).await;
+
+    for reference in [
+        json!({"type": "ref/prompt", "name": "design_workflw"}),
+        json!({"type": "ref/resource", "uri": "file:///{workflow_id}"}),
+    ] {
+        let params = json!({"ref": reference, "argument": {"name": "workflow_id", "value": "d"}});
+        let (code, message) = client.refused("completion/complete", params).await;
+        assert_eq!((code, message.starts_with("unknown ")), (-32602, true), "{message}");
+    }
+    world.core.close().await;
+}

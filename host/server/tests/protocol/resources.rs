@@ -118,3 +118,17 @@ async fn the_list_goes_page_by_page_and_misses_nothing() {
     }
     world.core.close().await;
 }
+
+#[tokio::test]
+async fn a_cursor_that_no_list_gave_is_refused_by_every_list() {
+    let world = World::new().await;
+
+    for era in BOTH {
+        let mut client = world.client(era, json!({})).await;
+        for list in ["tools/list", "prompts/list", "resources/list", "resources/templates/list"] {
+            let (code, message) = client.refused(list, json!({"cursor": "x"})).await;
+            assert_eq!((code, message.contains("cursor")), (-32602, true), "{list}: {message}");
+        }
+    }
+    world.core.close().await;
+}

@@ -60,10 +60,10 @@ async fn what_cannot_be_watched_is_refused() {
     let world = World::new().await;
     let mut client = world.client(Era::Older, json!({})).await;
 
-    let (code, message) =
-        client.refused("resources/subscribe", json!({"uri": "file:///etc/passwd"})).await;
-
-    assert_eq!(code, -32002, "{message}");
+    for method in ["resources/subscribe", "resources/unsubscribe"] {
+        let (code, message) = client.refused(method, json!({"uri": "file:///etc/passwd"})).await;
+        assert_eq!(code, -32002, "{method}: {message}");
+    }
     world.core.close().await;
 }
 

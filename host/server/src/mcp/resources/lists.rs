@@ -4,6 +4,7 @@ use rmcp::model::{CacheScope, ErrorData, ListResourcesResult, Resource};
 use serde_json::{Map, Value, json};
 
 use super::super::inquiry::{Inquiry, protocol_error, rows, text};
+use super::super::wire::bad_cursor;
 use super::{Address, MIME, TTL_MS};
 
 /// How many resources one page holds at most.
@@ -62,12 +63,7 @@ pub(in super::super) async fn list(
 ) -> Result<ListResourcesResult, ErrorData> {
     let (mut kind, mut inner) = match cursor {
         None => (0, None),
-        Some(cursor) => place(cursor).ok_or_else(|| {
-            ErrorData::invalid_params(
-                "the cursor is none of this list; leave it out to begin again",
-                None,
-            )
-        })?,
+        Some(cursor) => place(cursor).ok_or_else(bad_cursor)?,
     };
     let mut resources = Vec::new();
     let mut next = None;
