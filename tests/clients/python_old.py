@@ -125,8 +125,13 @@ def tcp(address):
 
 async def tried(transport, name):
     adapter = Adapter()
-    async with adapter.connected(transport):
-        await scenarios.run(anyio, adapter, NAME, name, adapter.era)
+    try:
+        async with adapter.connected(transport):
+            await scenarios.run(anyio, adapter, NAME, name, adapter.era)
+    except* (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        # What the server still tells while this SDK closes a connection, it has nobody to hand to, and breaks. All
+        # scenarios are behind it by then: the table misses a row otherwise.
+        pass
 
 
 async def main(program, home):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Real MCP clients against the real server: every stack goes through the same scenarios (scenarios.json) over every
-# transport and in both eras of the protocol; what comes of it must be the table of docs/clients.md. Installs them below
-# target/clients, once, at exactly these versions.
+# transport and in both eras of the protocol; what comes of it must be the table of docs/clients.md. Then two testers
+# from PyPI look at how it takes what no client should send (testers.py). Installs them below target/clients, once, at
+# exactly these versions.
 #
 #   tests/clients/run.sh [PROGRAM]
 #
@@ -17,6 +18,8 @@ TYPESCRIPT_OLD=1.32.2
 PYTHON_NEW=2.3.0
 PYTHON_OLD=1.30.0
 FASTMCP=4.1.2
+FUZZER=0.7.0
+CHECK=0.1.1
 
 suite=clients
 # shellcheck source=tests/registries.sh
@@ -28,6 +31,7 @@ npm_packages "node@$NODE" "@modelcontextprotocol/inspector@$INSPECTOR" \
 python_packages python-new "mcp==$PYTHON_NEW"
 python_packages python-old "mcp[cli,ws]==$PYTHON_OLD"
 python_packages python-fastmcp "fastmcp==$FASTMCP"
+python_packages python-testers "mcp-fuzzer==$FUZZER" "jbt-mcpcheck==$CHECK"
 # shellcheck disable=SC2046 # One argument for each requirement.
 python_packages python-cli --no-deps $(grep -v '^#' tests/clients/mcp-cli.txt)
 
@@ -73,3 +77,10 @@ row command_lines python3 "$here/command_lines.py" "$program" "$home" "$place" |
 wait "$sdks" || broke=1
 [ "$broke" = 0 ] || exit 1
 python3 "$here/table.py" "$home/outcomes" "$page" ${CAELUM_WRITE_GOLDEN:+--write}
+
+if ! "$place/python-testers/bin/python" "$here/testers.py" "$program" "$home" "$place" 2>"$home/testers.log"; then
+    cat "$home/testers.log" >&2
+    say "the testers object"
+    exit 1
+fi
+say "the testers find nothing"
