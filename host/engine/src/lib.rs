@@ -44,3 +44,4 @@ pub mod workflows;
 pub use engine::{Engine, EngineOptions};
 pub use error::{EngineError, Mistake};
 pub use supervisor::Changed;
+pub use system_clock::SystemClock;

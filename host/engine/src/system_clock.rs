@@ -6,7 +6,7 @@ use caelum_core::clock::{Clock, Timestamp};
 
 /// Tells the time of the operating system.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {

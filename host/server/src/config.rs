@@ -19,7 +19,9 @@ use caelum_machines::ToolServer;
 use caelum_plugin_host::{Compiler, Trust, TrustMode};
 use caelum_store::Synchronous;
 
+use crate::audit;
 use crate::listen;
+use crate::mcp::groups::Groups;
 use crate::mcp::toolset;
 use crate::port_registry::{DEFAULT_PORT, PortRegistry};
 use crate::trust::Scope;
@@ -103,6 +105,10 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Whether only tools that change nothing are offered.
     pub read_only: bool,
+    /// Which groups of tools are offered.
+    pub toolsets: Groups,
+    /// Where calls are written down, and which.
+    pub audit: audit::Options,
     /// What is logged, in the words of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How log lines are written.
@@ -154,6 +160,11 @@ impl Config {
             tokens.extend(token.map(|token| (token, scope)));
         }
         let limits = Limits::read(&mut reader);
+        let audit = audit::Options {
+            directory: reader.path("audit_dir").unwrap_or_else(|| data_dir.join("audit")),
+            mode: reader.parsed("audit", audit_mode).unwrap_or_default(),
+            limits: limits.audit,
+        };
         let config = Self {
             address: SocketAddr::new(host, port),
             pattern_dir: reader.path("pattern_dir").unwrap_or_else(|| data_dir.join("plugins")),
@@ -183,6 +194,8 @@ impl Config {
             allowed_hosts: reader.texts("allowed_hosts"),
             allowed_origins: reader.texts("allowed_origins"),
             read_only: reader.parsed("read_only", yes_or_no).unwrap_or(false),
+            toolsets: toolsets(&mut reader),
+            audit,
             log: reader.parsed("log", log_filter).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: reader.parsed("log_format", log_format).unwrap_or(LogFormat::Text),
             durability: reader.parsed("durability", durability).unwrap_or(Synchronous::Full),
@@ -264,6 +277,19 @@ fn labels(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
     labels
 }
 
+/// Reads the groups of tools that are offered.
+fn toolsets(reader: &mut Reader<'_>) -> Groups {
+    let names = reader.texts("toolsets");
+    // A repeated flag and a list with commas are the same.
+    let names = names.iter().flat_map(|name| name.split(',')).map(str::trim);
+    Groups::parse(names.filter(|name| !name.is_empty())).unwrap_or_else(|unknown| {
+        for problem in unknown {
+            reader.fault(format!("toolsets: {problem}"));
+        }
+        Groups::all()
+    })
+}
+
 /// What is logged when nobody says otherwise: what an operator cares about, without the library's word on every session.
 const DEFAULT_LOG: &str = "info,rmcp=warn";
 
@@ -320,6 +346,15 @@ fn trust_mode(text: &str) -> Result<TrustMode, String> {
         "open" => Ok(TrustMode::Open),
         "pinned" => Ok(TrustMode::Pinned),
         _ => Err("expected open (every file of the plugins directory may serve) or pinned (only digests in plugins.lock)".to_owned()),
+    }
+}
+
+fn audit_mode(text: &str) -> Result<audit::Mode, String> {
+    match text {
+        "all" => Ok(audit::Mode::All),
+        "changes" => Ok(audit::Mode::Changes),
+        "off" => Ok(audit::Mode::Off),
+        _ => Err("expected all (every call), changes (calls that change something, and whatever was denied or failed) or off".to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! path does lives in its room.
 
 mod answer;
+pub mod api_metrics;
 mod dashboard;
 pub mod events;
 pub mod health;
@@ -25,16 +26,22 @@ use tokio_util::sync::CancellationToken;
 use self::answer::refusal;
 use self::health::HealthCheck;
 use self::origin::Allowed;
+use crate::audit::Denial;
 use crate::listen::Limits;
 use crate::listen::peer::Peer;
 use crate::mcp::handler::Handler;
+use crate::mcp::session::Admission;
+use crate::mcp::toolset::Toolset;
 use crate::trust::Caller;
 
 /// How long the request took, in milliseconds as a plain number: the form the ecosystem's monitor reads.
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 
+/// The path of MCP; it refuses what comes too early in the words of its own protocol.
+const MCP_PATH: &str = "/mcp";
+
 /// The paths that are always there.
-const PATHS: &[&str] = &["/", "/health", "/mcp", "/ws"];
+const PATHS: &[&str] = &["/", "/health", MCP_PATH, "/ws"];
 
 /// Everything the routes need.
 pub(crate) struct Endpoints {
@@ -57,9 +64,10 @@ pub(crate) fn router(endpoints: Endpoints) -> Router {
     let open = Router::new()
         .route("/health", health::route(health, Arc::clone(&allowed)))
         .merge(dashboard::routes(Arc::clone(&allowed)));
+    let gate = Gate { allowed, toolset: Arc::clone(handler.toolset()) };
     let guarded = Router::new()
         .route(
-            "/mcp",
+            MCP_PATH,
             any(mcp::serve).with_state(mcp::Endpoint::new(handler.clone(), &limits, cut)),
         )
         .route(
@@ -71,7 +79,7 @@ pub(crate) fn router(endpoints: Endpoints) -> Router {
             }),
         )
         .merge(routes)
-        .layer(middleware::from_fn_with_state(allowed, guard));
+        .layer(middleware::from_fn_with_state(gate, guard));
     let known = paths.join(", ");
     open.merge(guarded)
         .fallback(move |request: Request| {
@@ -98,8 +106,24 @@ pub(crate) fn router(endpoints: Endpoints) -> Router {
         .layer(middleware::from_fn(time))
 }
 
-/// Lets a request through to the guarded paths when its host, its origin and its caller are right, in this order.
-async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: Next) -> Response {
+/// What the guarded paths are guarded by.
+#[derive(Clone)]
+struct Gate {
+    allowed: Arc<Allowed>,
+    toolset: Arc<Toolset>,
+}
+
+impl Gate {
+    /// Writes down who was turned away.
+    fn deny(&self, peer: &Peer, path: &str, code: &'static str, reason: &str) {
+        let denial = Denial { code, reason, path: Some(path), caller: None };
+        self.toolset.audit().denied(&peer.session(), denial);
+    }
+}
+
+/// Lets a request through to the guarded paths when its host, its origin and its caller are right and its caller has not
+/// sent too many, in this order.
+async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let Some(peer) = request.extensions().get::<Peer>().cloned() else {
         return refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -108,11 +132,12 @@ async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: 
             "",
         );
     };
-    if let Err(foreign) = allowed.check(request.headers(), peer.local()) {
+    if let Err(foreign) = gate.allowed.check(request.headers(), peer.local()) {
         tracing::warn!(error = %foreign, path = request.uri().path(), "request refused");
+        gate.deny(&peer, request.uri().path(), foreign.code(), &foreign.to_string());
         return foreign.into_response();
     }
-    let cross_origin = allowed.cross_origin(request.headers());
+    let cross_origin = gate.allowed.cross_origin(request.headers());
     if request.method() == Method::OPTIONS
         && let Some(origin) = &cross_origin
     {
@@ -126,6 +151,7 @@ async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: 
         } else {
             "this connection does not come from the server's own user, so it needs a token"
         };
+        gate.deny(&peer, request.uri().path(), "unauthorized", message);
         let mut response = refusal(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -138,8 +164,18 @@ async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: 
         );
         return response;
     };
+    let session = peer.session();
+    let admission = Admission::new(Arc::clone(&gate.toolset), session.clone(), caller);
+    let speaks_mcp = request.uri().path() == MCP_PATH && request.method() == Method::POST;
+    if !speaks_mcp && let Err(early) = admission.admit() {
+        let mut response =
+            refusal(StatusCode::TOO_MANY_REQUESTS, "rate_limited", early.to_string(), "");
+        response.headers_mut().insert(http::header::RETRY_AFTER, early.wait_s().into());
+        return response;
+    }
     request.extensions_mut().insert(caller);
-    request.extensions_mut().insert(peer.session());
+    request.extensions_mut().insert(session);
+    request.extensions_mut().insert(admission);
     let mut response = next.run(request).await;
     if let Some(origin) = cross_origin {
         origin::expose(&mut response, &origin);
@@ -151,7 +187,7 @@ async fn guard(State(allowed): State<Arc<Allowed>>, mut request: Request, next: 
 /// kernel's word counts.
 async fn identify(peer: &Peer, headers: &HeaderMap) -> Option<Caller> {
     match headers.get(AUTHORIZATION) {
-        Some(header) => peer.authorize(header.to_str().ok()?),
+        Some(header) => peer.authorize(header.to_str().ok()?).await,
         None => peer.recognise().await,
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::mcp::session::{Origin, Transport};
 use crate::mcp::stdio;
 use crate::mcp::toolset::Toolset;
 
@@ -40,6 +41,12 @@ pub struct Presence {
     pub roots: Vec<PathBuf>,
     /// The address of its port, where it has one.
     pub address: Option<String>,
+    /// Whether it offers only tools that change nothing.
+    #[serde(default)]
+    pub read_only: bool,
+    /// The toolsets it offers; none where it is of a version that always offers all.
+    #[serde(default)]
+    pub toolsets: Vec<String>,
 }
 
 /// The open socket. Dropping it removes what it left in the data directory.
@@ -90,8 +97,11 @@ impl LocalSocket {
                     let (toolset, shutdown) = (Arc::clone(&toolset), shutdown.clone());
                     tasks.spawn(async move {
                         let _place = place;
+                        // The one who connects is its owner, or root.
+                        let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                        let origin = Origin { transport: Transport::Socket, remote: None, uid };
                         let (read, write) = stream.into_split();
-                        let options = stdio::Options { grace, ..stdio::Options::default() };
+                        let options = stdio::Options { grace, origin, ..stdio::Options::default() };
                         stdio::serve_streams(toolset, read, write, options, shutdown).await;
                     });
                 }
@@ -147,7 +157,14 @@ mod tests {
     use crate::mcp::toolset::Limits;
 
     fn presence_of(pid: u32) -> Presence {
-        Presence { pid, version: "1".to_owned(), roots: vec!["/".into()], address: None }
+        Presence {
+            pid,
+            version: "1".to_owned(),
+            roots: vec!["/".into()],
+            address: None,
+            read_only: false,
+            toolsets: Vec::new(),
+        }
     }
 
     #[tokio::test]

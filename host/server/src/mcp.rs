@@ -9,6 +9,7 @@ pub mod connection;
 pub mod error;
 #[cfg(feature = "conformance")]
 mod fixtures;
+pub mod groups;
 pub mod handler;
 mod inquiry;
 pub(crate) mod lines;
@@ -18,6 +19,7 @@ mod prompts;
 mod resources;
 mod reviews;
 pub mod schema;
+pub mod session;
 pub mod stdio;
 mod subscriptions;
 mod tasks;

@@ -1,6 +1,7 @@
 //! The server put together: port, engine, tools, sockets, signals; started in an order in which nothing is half there,
 //! and stopped in the opposite one.
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
@@ -11,19 +12,20 @@ use std::sync::Arc;
 use caelum_engine::{Engine, EngineError, EngineOptions};
 use caelum_store::StoreError;
 use rmcp::transport::stdio_pipes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::http::health::{Health, HealthCheck, HealthStatus};
-use crate::http::{events, metrics};
+use crate::http::{api_metrics, events, metrics};
 use crate::listen::{self, Front, ListenError, Listener};
 use crate::local_socket::{self, LocalSocket, Presence};
 use crate::mcp::stdio;
 use crate::mcp::tools::monitoring::HealthView;
-use crate::mcp::tools::{INSTRUCTIONS, Tools};
+use crate::mcp::tools::{Tools, instructions};
 use crate::mcp::toolset::{Toolset, ToolsetError};
 use crate::trust::token::{TOKEN_FILE, Token, TokenError, Tokens};
 use crate::trust::{Policy, Scope};
@@ -128,6 +130,11 @@ impl Core {
     /// As [`Core::open`].
     pub async fn with(options: EngineOptions, config: &Config) -> Result<Self, ServeError> {
         make_private(&options.data_dir)?;
+        let mut audited = config.audit.clone();
+        if options.data_dir != config.data_dir {
+            // What works in a directory of its own, for one command, is no part of this server's record.
+            audited.mode = audit::Mode::Off;
+        }
         let engine = Engine::open(options).await.map_err(|error| match error {
             EngineError::Store(StoreError::Busy { path, pid }) => ServeError::Held {
                 data_dir: path,
@@ -136,9 +143,16 @@ impl Core {
             },
             other => ServeError::Engine(other),
         })?;
-        let tools = Tools::new(engine.clone());
-        let toolset = Toolset::new(tools.all(), INSTRUCTIONS, config.calls())?
+        let audit = Audit::start(audited).map_err(|source| ServeError::System {
+            doing: "starting the audit log".to_owned(),
+            source,
+        })?;
+        let tools = Tools::new(engine.clone(), audit.clone());
+        let instructions = instructions(&config.toolsets);
+        let toolset = Toolset::new(tools.all(), instructions, config.calls())?
             .read_only(config.read_only)
+            .offering(config.toolsets.clone())
+            .audited(audit)
             .over(engine.clone());
         Ok(Self { engine, tools, toolset: Arc::new(toolset) })
     }
@@ -147,6 +161,7 @@ impl Core {
     pub async fn close(self) {
         self.toolset.stop(std::time::Duration::ZERO).await;
         self.engine.close().await;
+        self.toolset.audit().close().await;
     }
 }
 
@@ -172,6 +187,7 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
         }
         opened => opened?,
     };
+    note_start(&core, &config, address).await;
     let socket = open_socket(&config, address);
     let sockets = async {
         if let Some(socket) = socket {
@@ -187,6 +203,7 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
                 let events = events::route(core.engine.clone(), shutdown.clone());
                 let front = Front::new(Arc::clone(&core.toolset), health)
                     .mount(metrics, [metrics::PATH])
+                    .mount(api_metrics::route(core.tools.clone()), [api_metrics::PATH])
                     .mount(events, [events::PATH]);
                 announce(&config, address);
                 listener.serve(front, shutdown.clone()).await;
@@ -203,8 +220,23 @@ pub async fn serve(config: Config, speaks: Speaks) -> Result<(), ServeError> {
     };
     tokio::join!(serving, sockets);
     tracing::info!("stopping");
+    let pid = BTreeMap::from([("pid", json!(std::process::id()))]);
+    core.toolset.audit().note("stopped", pid).await;
     core.close().await;
     Ok(())
+}
+
+/// Writes into the audit log who serves from now on, and what it lets be done.
+async fn note_start(core: &Core, config: &Config, address: Option<SocketAddr>) {
+    let about = BTreeMap::from([
+        ("pid", json!(std::process::id())),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("address", json!(address.map_or_else(|| "stdio".to_owned(), |at| at.to_string()))),
+        ("read_only", json!(config.read_only)),
+        ("toolsets", json!(config.toolsets.names())),
+        ("unauthenticated", json!(config.allow_unauthenticated)),
+    ]);
+    core.toolset.audit().note("started", about).await;
 }
 
 fn announce(config: &Config, address: Option<SocketAddr>) {
@@ -218,6 +250,8 @@ fn open_socket(config: &Config, address: Option<SocketAddr>) -> Option<LocalSock
         version: env!("CARGO_PKG_VERSION").to_owned(),
         roots: canonical(&config.roots),
         address: address.map(|address| address.to_string()),
+        read_only: config.read_only,
+        toolsets: config.toolsets.names().into_iter().map(str::to_owned).collect(),
     };
     LocalSocket::bind(&config.data_dir, &presence)
         .inspect_err(|error| {
@@ -229,6 +263,25 @@ fn open_socket(config: &Config, address: Option<SocketAddr>) -> Option<LocalSock
 /// Returns roots as they are compared between processes.
 pub(crate) fn canonical(roots: &[PathBuf]) -> Vec<PathBuf> {
     roots.iter().map(|root| root.canonicalize().unwrap_or_else(|_| root.clone())).collect()
+}
+
+/// Says where a server offers something else than these settings ask for; whoever speaks through it would get that.
+fn offers_otherwise(config: &Config, presence: &Presence) -> Option<String> {
+    let way_out = "give this one the same flags, or another --data-dir, or connect to that one's port with a token";
+    if config.read_only && !presence.read_only {
+        return Some(format!(
+            "--read-only was asked for, and that server offers tools that change things; {way_out}"
+        ));
+    }
+    let wanted = config.toolsets.names();
+    let more = presence.toolsets.iter().any(|name| !wanted.contains(&name.as_str()));
+    if !config.toolsets.is_all() && (more || presence.toolsets.is_empty()) {
+        return Some(format!(
+            "the toolsets {} were asked for, and that server offers more; {way_out}",
+            wanted.join(", ")
+        ));
+    }
+    None
 }
 
 /// Hands standard input and output to the server that holds the data directory, as long as it works on the same roots.
@@ -249,6 +302,9 @@ async fn speak_through(
             "that server works on {}; use another --data-dir for this one",
             theirs.join(", ")
         )));
+    }
+    if let Some(differs) = offers_otherwise(config, &presence) {
+        return Err(held(differs));
     }
     let Ok(stream) = local_socket::connect(&config.data_dir).await else { return Err(held(hint)) };
     tracing::info!(

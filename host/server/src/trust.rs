@@ -31,6 +31,17 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Returns the name that the token of this scope has in the configuration.
+    pub fn token_name(self) -> &'static str {
+        match self {
+            Self::Read => "read_token",
+            Self::Write => "write_token",
+            Self::Admin => "token",
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -50,6 +61,17 @@ pub enum Proof {
     Unauthenticated,
 }
 
+/// Whom calls are counted for: connections of one principal are one caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// The server's own user.
+    User,
+    /// Whoever has the token of this scope.
+    Token(Scope),
+    /// Everybody, where nobody has to prove anything.
+    Anyone,
+}
+
 /// The identity of a caller, as the transport proved it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Caller {
@@ -63,6 +85,15 @@ impl Caller {
     /// Returns the caller behind this process's own standard input, or behind its command line.
     pub fn local() -> Self {
         Self { scope: Scope::Admin, proof: Proof::Stdio }
+    }
+
+    /// Returns whom the caller counts as where something is counted for each caller.
+    pub fn principal(&self) -> Principal {
+        match self.proof {
+            Proof::Stdio | Proof::OwnUser => Principal::User,
+            Proof::Token => Principal::Token(self.scope),
+            Proof::Unauthenticated => Principal::Anyone,
+        }
     }
 
     /// Says whether the caller may do what `needed` names.
@@ -81,15 +112,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Says who a connection comes from, before a word was exchanged: the server's own user, by the kernel's word, or
-    /// somebody who has yet to show a token.
-    ///
-    /// Reads a file of the kernel: call it off the runtime's threads.
-    pub fn recognise(&self, peer: SocketAddr, local: SocketAddr) -> Option<Caller> {
+    /// Says who a connection comes from, before a word was exchanged: the server's own user, by the kernel's word on who
+    /// owns its other end, or somebody who has yet to show a token. Root is a user like any other: it is trusted by a
+    /// server of root's and by no other.
+    pub fn recognise(&self, owner: Option<u32>) -> Option<Caller> {
         if self.allow_unauthenticated {
             return Some(Caller { scope: Scope::Admin, proof: Proof::Unauthenticated });
         }
-        is_own_user(peer, local).then_some(Caller { scope: Scope::Admin, proof: Proof::OwnUser })
+        (owner == Some(rustix::process::geteuid().as_raw()))
+            .then_some(Caller { scope: Scope::Admin, proof: Proof::OwnUser })
     }
 
     /// Says who shows this `Authorization` header.
@@ -103,19 +134,21 @@ impl Policy {
     }
 }
 
-/// Says whether the other end of a loopback connection belongs to the user this process runs as. Root is a user like
-/// any other: it is trusted by a server of root's and by no other.
-fn is_own_user(peer: SocketAddr, local: SocketAddr) -> bool {
+/// Returns the user that the other end of a loopback connection belongs to, by the kernel's word; of a connection from
+/// elsewhere nothing is known.
+///
+/// Reads a table of the kernel: call it off the runtime's threads.
+pub fn owner_of_peer(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     let loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
     if !loopback(peer) || !loopback(local) {
-        return false;
+        return None;
     }
     // The table is asked for the client's socket: its own address is our peer.
     match socket_table::owner_of_connection(peer, local) {
-        Ok(owner) => owner == Some(rustix::process::geteuid().as_raw()),
+        Ok(owner) => owner,
         Err(error) => {
             tracing::warn!(%error, "the kernel's socket table cannot be read; loopback connections need a token");
-            false
+            None
         }
     }
 }

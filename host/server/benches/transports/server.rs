@@ -109,6 +109,9 @@ impl Spec {
             .envs(&self.environment)
             .env("HOME", place.0.path())
             .env("CAELUM_WORKFLOW_DATA_DIR", place.0.path().join("data"))
+            // What is measured is what it can do, and not what it lets one client do.
+            .env("CAELUM_WORKFLOW_LIMIT_REQUESTS_PER_MINUTE_SESSION_MAX", "0")
+            .env("CAELUM_WORKFLOW_LIMIT_REQUESTS_PER_MINUTE_CALLER_MAX", "0")
             .stderr(Stdio::null())
             .kill_on_drop(true);
         command

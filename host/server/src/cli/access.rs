@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{CallToolRequestParams, ClientCapabilities, ClientConfig, Implementation};
-use rmcp::service::RunningService;
+use rmcp::service::{RunningService, ServiceError};
 use rmcp::{RoleClient, ServiceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use super::exit::Exit;
 use crate::config::Config;
 use crate::local_socket::{self, Presence};
-use crate::mcp::progress::Progress;
 use crate::mcp::tool::Client;
 use crate::mcp::toolset::CallContext;
 use crate::server::{Core, ServeError, Unfinished, canonical};
-use crate::trust::Caller;
 
 /// Whether a command works on files here, so that a server with other roots cannot do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,15 +133,11 @@ async fn own(
     arguments: Map<String, Value>,
 ) -> Result<Value, CallError> {
     let context = CallContext {
-        session: core.toolset.session(),
-        cancel: CancellationToken::new(),
-        progress: Progress::silent(),
-        caller: Caller::local(),
         client: Some(Client {
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
-        protocol_version: String::new(),
+        ..CallContext::local(&core.toolset)
     };
     match Arc::clone(&core.toolset).call(tool, arguments, context).await {
         Ok(Ok(reply)) => Ok(Value::Object(reply.structured)),
@@ -159,10 +152,13 @@ async fn through(
     arguments: Map<String, Value>,
 ) -> Result<Value, CallError> {
     let call = CallToolRequestParams::new(tool).with_arguments(arguments);
-    let result = client
-        .call_tool(call)
-        .await
-        .map_err(|error| CallError::internal(format!("the server does not answer: {error}")))?;
+    let result = client.call_tool(call).await.map_err(|error| match error {
+        // It offers less than this command needs, or has had enough of us.
+        ServiceError::McpError(refused) => {
+            CallError::internal(format!("the server refuses: {}", refused.message))
+        }
+        other => CallError::internal(format!("the server does not answer: {other}")),
+    })?;
     if result.is_error == Some(true) {
         let texts: Vec<&str> = result
             .content

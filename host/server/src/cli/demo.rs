@@ -59,6 +59,7 @@ impl Demo {
             config.cache_dir = root.join("cache");
         }
         config.data_dir = root.join("data");
+        config.audit.directory = root.join("data/audit");
         config.pattern_dir = root.join("data/plugins");
         config.components_file = root.join("data/components.toml");
         config.roots = vec![root.clone()];

@@ -53,6 +53,12 @@ pub(super) struct GlobalFlags {
     /// How log lines are written: text or json [env: CAELUM_WORKFLOW_LOG_FORMAT] [default: text]
     #[arg(long, global = true, value_name = "FORMAT", help_heading = "Settings")]
     log_format: Option<String>,
+    /// Which calls are written to the audit log: all, changes or off [env: CAELUM_WORKFLOW_AUDIT] [default: all]
+    #[arg(long, global = true, value_name = "WHICH", help_heading = "Settings")]
+    audit: Option<String>,
+    /// Where the audit log is written [env: CAELUM_WORKFLOW_AUDIT_DIR] [default: audit in the data directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Settings")]
+    audit_dir: Option<String>,
     /// What an acknowledged change survives: full or normal [env: CAELUM_WORKFLOW_DURABILITY] [default: full]
     #[arg(long, global = true, value_name = "HOW", help_heading = "Settings")]
     durability: Option<String>,
@@ -88,6 +94,10 @@ pub(super) struct ServeFlags {
     /// Offer only tools that change nothing [env: CAELUM_WORKFLOW_READ_ONLY]
     #[arg(long, help_heading = "Serving")]
     read_only: bool,
+    /// Offer only these groups of tools: workflows, patterns, tasks, monitoring; may be repeated
+    /// [env: CAELUM_WORKFLOW_TOOLSETS] [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Serving")]
+    toolsets: Vec<String>,
 }
 
 impl ServeFlags {
@@ -103,6 +113,7 @@ impl ServeFlags {
             allowed_host: longer(self.allowed_host, other.allowed_host),
             allowed_origin: longer(self.allowed_origin, other.allowed_origin),
             read_only: self.read_only || other.read_only,
+            toolsets: longer(self.toolsets, other.toolsets),
         }
     }
 }
@@ -123,6 +134,8 @@ impl GlobalFlags {
             ("log", &self.log),
             ("log_format", &self.log_format),
             ("durability", &self.durability),
+            ("audit", &self.audit),
+            ("audit_dir", &self.audit_dir),
             ("host", &serve.host),
             ("port", &serve.port),
             ("port_registry", &serve.port_registry),
@@ -136,6 +149,7 @@ impl GlobalFlags {
             ("roots", &self.root),
             ("labels", &self.label),
             ("allowed_hosts", &serve.allowed_host),
+            ("toolsets", &serve.toolsets),
             ("allowed_origins", &serve.allowed_origin),
         ];
         for (key, values) in several {

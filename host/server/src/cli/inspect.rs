@@ -198,6 +198,8 @@ struct Settings {
     tokens: usize,
     allow_unauthenticated: bool,
     read_only: bool,
+    toolsets: Vec<&'static str>,
+    audit_dir: Option<PathBuf>,
     log: String,
     warnings: Vec<String>,
 }
@@ -214,6 +216,9 @@ pub(super) fn config(config: &Config, output: &mut Output) -> Result<Exit, Comma
         tokens: config.tokens.len(),
         allow_unauthenticated: config.allow_unauthenticated,
         read_only: config.read_only,
+        toolsets: config.toolsets.names(),
+        audit_dir: (config.audit.mode != crate::audit::Mode::Off)
+            .then(|| config.audit.directory.clone()),
         log: config.log.clone(),
         warnings: config.warnings.clone(),
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use caelum_engine::EngineOptions;
 
 use super::sources::Reader;
+use crate::audit;
 use crate::listen;
 use crate::mcp::toolset;
 
@@ -15,6 +16,8 @@ pub struct Limits {
     pub calls: toolset::Limits,
     /// The front door.
     pub front: listen::Limits,
+    /// The audit log.
+    pub audit: audit::Limits,
     /// The engine's, as they were given.
     engine: Vec<(usize, u64)>,
 }
@@ -24,6 +27,7 @@ pub struct Limits {
 enum Place {
     Calls(fn(&mut toolset::Limits) -> Slot<'_>),
     Front(fn(&mut listen::Limits) -> Slot<'_>),
+    Audit(fn(&mut audit::Limits) -> Slot<'_>),
     Engine(fn(&mut EngineOptions) -> Slot<'_>),
 }
 
@@ -114,6 +118,30 @@ pub(super) const LIMITS: &[Limit] = &[
         (1, 3600),
         "Seconds that a tool call may take, unless its tool waits longer on purpose.",
         Place::Calls(|limits| Slot::Seconds(&mut limits.call_deadline)),
+    ),
+    limit(
+        "requests_per_minute_session_max",
+        (0, 100_000_000),
+        "Requests of one connection in a minute; more are refused with the time to wait. 0 sets no limit.",
+        Place::Calls(|limits| Slot::Small(&mut limits.rates.session_per_minute_max)),
+    ),
+    limit(
+        "requests_per_minute_caller_max",
+        (0, 100_000_000),
+        "Requests of one caller (the server's own user, or one token) in a minute, over all its connections; 0 sets no limit.",
+        Place::Calls(|limits| Slot::Small(&mut limits.rates.caller_per_minute_max)),
+    ),
+    limit(
+        "audit_file_max_bytes",
+        (64 * KIB, 16 * 1024 * MIB),
+        "Size at which a file of the audit log is put aside and a new one begun.",
+        Place::Audit(|limits| Slot::Large(&mut limits.file_bytes_max)),
+    ),
+    limit(
+        "audit_files_max",
+        (0, 100_000),
+        "Files of the audit log that are kept, the newest; 0 keeps all.",
+        Place::Audit(|limits| Slot::Count(&mut limits.files_max)),
     ),
     limit(
         "connections_max",
@@ -478,6 +506,7 @@ pub(super) fn default_of(limit: &Limit) -> u64 {
     match limit.place {
         Place::Calls(slot) => slot(&mut toolset::Limits::default()).get(),
         Place::Front(slot) => slot(&mut listen::Limits::default()).get(),
+        Place::Audit(slot) => slot(&mut audit::Limits::default()).get(),
         Place::Engine(slot) => {
             slot(&mut EngineOptions::new(Default::default(), Default::default())).get()
         }
@@ -492,6 +521,7 @@ impl Limits {
             match limit.place {
                 Place::Calls(slot) => slot(&mut limits.calls).set(value),
                 Place::Front(slot) => slot(&mut limits.front).set(value),
+                Place::Audit(slot) => slot(&mut limits.audit).set(value),
                 Place::Engine(_) => limits.engine.push((index, value)),
             }
         }

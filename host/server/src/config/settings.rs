@@ -179,6 +179,27 @@ pub const SETTINGS: &[Setting] = &[
         "Offers only the tools that change nothing.",
     ),
     setting(
+        "toolsets",
+        "CAELUM_WORKFLOW_TOOLSETS",
+        Kind::Texts,
+        "[\"all\"]",
+        "Which groups of tools are offered: workflows, patterns, tasks, monitoring, or all.",
+    ),
+    setting(
+        "audit",
+        "CAELUM_WORKFLOW_AUDIT",
+        Kind::Text,
+        "\"all\"",
+        "Which calls are written to the audit log: all, changes (those that change something, and whatever was denied or failed) or off.",
+    ),
+    setting(
+        "audit_dir",
+        "CAELUM_WORKFLOW_AUDIT_DIR",
+        Kind::Path,
+        "\"<data_dir>/audit\"",
+        "Where the audit log is written, one JSON object a line; one server to a directory.",
+    ),
+    setting(
         "log",
         "CAELUM_WORKFLOW_LOG",
         Kind::Text,

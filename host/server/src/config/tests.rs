@@ -329,3 +329,46 @@ fn every_fault_of_a_tool_server_is_named_and_no_value_is_shown() {
     ];
     assert_eq!(problems, expected);
 }
+
+#[test]
+fn toolsets_are_read_from_flags_and_variables_and_every_unknown_one_is_named() {
+    let flags = Place::new().flag("toolsets", "tasks").load().unwrap();
+    let variable =
+        Place::new().variable("CAELUM_WORKFLOW_TOOLSETS", "patterns, workflows").load().unwrap();
+    let nothing = Place::new().load().unwrap();
+    let wrong = Place::new().variable("CAELUM_WORKFLOW_TOOLSETS", "paterns,zzz").problems();
+
+    assert_eq!(flags.toolsets.names(), ["tasks"]);
+    assert_eq!(variable.toolsets.names(), ["workflows", "patterns"]);
+    assert!(nothing.toolsets.is_all());
+    assert_eq!(
+        wrong,
+        [
+            "toolsets: `paterns` is no toolset; did you mean `patterns`?; there are workflows, patterns, tasks, monitoring, and all",
+            "toolsets: `zzz` is no toolset; there are workflows, patterns, tasks, monitoring, and all",
+        ]
+    );
+}
+
+#[test]
+fn the_audit_log_lies_in_the_data_directory_and_is_on_unless_somebody_says_otherwise() {
+    let usual = Place::new().flag("data_dir", "/data").load().unwrap();
+    let changed = Place::new()
+        .flag("audit", "changes")
+        .flag("audit_dir", "/var/log/caelum")
+        .limit("audit_files_max=0")
+        .load()
+        .unwrap();
+    let wrong = Place::new().flag("audit", "some").problems();
+
+    assert_eq!(usual.audit.directory, Path::new("/data/audit"));
+    assert_eq!(usual.audit.mode, audit::Mode::All);
+    assert_eq!(changed.audit.directory, Path::new("/var/log/caelum"));
+    assert_eq!((changed.audit.mode, changed.audit.limits.files_max), (audit::Mode::Changes, 0));
+    assert_eq!(
+        wrong,
+        [
+            "--audit: found `some`, expected all (every call), changes (calls that change something, and whatever was denied or failed) or off"
+        ]
+    );
+}

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::listen::Limits;
 use crate::mcp::handler::Handler;
 use crate::mcp::message::{self, AT_LIMIT, Refusal};
+use crate::mcp::session::Admission;
 
 /// How many times the body limit is read and thrown away before a body that is too large is cut off: a client that is
 /// still sending would not see the answer.
@@ -67,7 +69,11 @@ impl Endpoint {
 }
 
 /// Answers one request.
-pub(super) async fn serve(State(endpoint): State<Endpoint>, request: Request) -> Response {
+pub(super) async fn serve(
+    State(endpoint): State<Endpoint>,
+    Extension(admission): Extension<Admission>,
+    request: Request,
+) -> Response {
     if request.method() != Method::POST {
         return endpoint.service.handle(request).await.map(Body::new);
     }
@@ -103,6 +109,14 @@ pub(super) async fn serve(State(endpoint): State<Endpoint>, request: Request) ->
         Ok(message) => message,
         Err(refusal) => return json_rpc(StatusCode::BAD_REQUEST, &refusal),
     };
+    if let JsonRpcMessage::Request(request) = &message
+        && let Err(early) = admission.admit()
+    {
+        let refusal = Refusal::too_many(serde_json::to_value(&request.id).ok(), &early);
+        let mut response = json_rpc(StatusCode::TOO_MANY_REQUESTS, &refusal);
+        response.headers_mut().insert(RETRY_AFTER, early.wait_s().into());
+        return response;
+    }
     if opens_session(&message)
         && endpoint.sessions.sessions.read().await.len() >= endpoint.sessions_max
     {

@@ -59,28 +59,33 @@ impl fmt::Display for Foreign {
     }
 }
 
+impl Foreign {
+    /// Returns the word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoHost => "bad_host",
+            Self::Host(_) => "foreign_host",
+            Self::Origin(_) => "foreign_origin",
+        }
+    }
+}
+
 impl IntoResponse for Foreign {
     fn into_response(self) -> Response {
-        let message = self.to_string();
+        let (code, message) = (self.code(), self.to_string());
         match self {
-            Self::NoHost => refusal(
-                StatusCode::BAD_REQUEST,
-                "bad_host",
-                message,
-                "send `Host: localhost:<port>`",
-            ),
+            Self::NoHost => {
+                refusal(StatusCode::BAD_REQUEST, code, message, "send `Host: localhost:<port>`")
+            }
             Self::Host(_) => refusal(
                 StatusCode::FORBIDDEN,
-                "foreign_host",
+                code,
                 message,
                 "reach it as localhost or by its address, or add the name to allowed_hosts",
             ),
-            Self::Origin(_) => refusal(
-                StatusCode::FORBIDDEN,
-                "foreign_origin",
-                message,
-                "add the origin to allowed_origins",
-            ),
+            Self::Origin(_) => {
+                refusal(StatusCode::FORBIDDEN, code, message, "add the origin to allowed_origins")
+            }
         }
     }
 }

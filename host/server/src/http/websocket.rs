@@ -18,6 +18,7 @@ use super::answer::refusal;
 use crate::listen::peer::Peer;
 use crate::mcp::connection::{self, Connection, Incoming, Limits, Outgoing};
 use crate::mcp::handler::Handler;
+use crate::mcp::session::{Session, Transport};
 use crate::trust::Caller;
 
 /// The subprotocol; it is echoed when a client asks for it, because browsers and Node insist.
@@ -47,6 +48,7 @@ pub(super) async fn serve(
     State(endpoint): State<Endpoint>,
     Extension(peer): Extension<Peer>,
     Extension(caller): Extension<Caller>,
+    Extension(session): Extension<Session>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -73,13 +75,13 @@ pub(super) async fn serve(
             |error| tracing::debug!(%error, "a WebSocket handshake was not completed"),
         )
         .on_upgrade(move |socket| async move {
-            run(socket, endpoint, caller).await;
+            run(socket, endpoint, caller, session).await;
             // Gives back the connection's place.
             drop(peer);
         })
 }
 
-async fn run(socket: WebSocket, endpoint: Endpoint, caller: Caller) {
+async fn run(socket: WebSocket, endpoint: Endpoint, caller: Caller, session: Session) {
     let max = endpoint.limits.message_max_bytes;
     let (sink, stream) = socket.split();
     let incoming = stream.filter_map(move |frame| {
@@ -113,6 +115,6 @@ async fn run(socket: WebSocket, endpoint: Endpoint, caller: Caller) {
         })
     });
     let connection = Connection::new(incoming, outgoing, endpoint.limits, true);
-    let handler = endpoint.handler.for_connection(caller);
+    let handler = endpoint.handler.for_connection(caller, session.over(Transport::WebSocket));
     connection::serve(handler, connection, endpoint.drained).await;
 }

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::peer::Peer;
 use super::{Shared, raw};
 use crate::mcp::message::{AT_LIMIT, Refusal};
+use crate::mcp::session::{Origin, Transport};
 
 /// How long to rest when the operating system has no more file descriptors; long enough for some to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -106,7 +107,11 @@ async fn serve(
         tracing::debug!(%remote, "connection closed: it said nothing");
         return Ok(());
     };
-    let session = shared.handler.toolset().session();
+    let session = shared.handler.toolset().session(Origin {
+        transport: Transport::Http,
+        remote: Some(remote),
+        uid: None,
+    });
     let peer = Peer::new(remote, local, Arc::clone(&shared.policy), session, place, tasks.token());
     match speech? {
         Some(Speech::Lines) => raw::serve(stream, peer, shared).await,

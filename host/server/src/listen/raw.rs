@@ -9,7 +9,9 @@ use tokio_util::bytes::Bytes;
 
 use super::Shared;
 use super::peer::Peer;
+use crate::audit::Denial;
 use crate::mcp::message::{self, Refusal, UNAUTHORIZED};
+use crate::mcp::session::Transport;
 use crate::mcp::{connection, lines};
 
 /// How much of a stranger's first message is read to find its id, in bytes.
@@ -21,14 +23,19 @@ pub(super) async fn serve(
     peer: Peer,
     shared: &Arc<Shared>,
 ) -> std::io::Result<()> {
-    let Some(caller) = peer.recognise().await else {
+    let recognised = peer.recognise().await;
+    let session = peer.session().over(Transport::Tcp);
+    let Some(caller) = recognised else {
+        let reason = "raw TCP carries no token, and this is not the server's own user";
+        let denial = Denial { code: "unauthorized", reason, path: None, caller: None };
+        shared.handler.toolset().audit().denied(&session, denial);
         return tokio::time::timeout(shared.limits.first_byte_timeout, refuse(stream))
             .await
             .unwrap_or(Ok(()));
     };
     let (read, write) = stream.into_split();
     let connection = lines::connection(Bytes::new(), read, write, shared.limits.connection.clone());
-    let handler = shared.handler.for_connection(caller);
+    let handler = shared.handler.for_connection(caller, session);
     connection::serve(handler, connection, shared.drained.clone()).await;
     drop(peer);
     Ok(())
@@ -54,6 +61,7 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
         message: "this connection does not come from the server's own user, and raw TCP carries no token; use HTTP \
                   (/mcp) or WebSocket (/ws) on this port with `Authorization: Bearer <token>`"
             .to_owned(),
+        retry_after_ms: None,
     };
     let mut answer = refusal.to_json();
     answer.push(b'\n');

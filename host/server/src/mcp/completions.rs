@@ -28,9 +28,11 @@ pub(super) async fn complete(
 ) -> Result<CompleteResult, ErrorData> {
     let argument = request.argument.name.as_str();
     let is_known = match &request.r#ref {
-        Reference::Prompt(prompt) => prompts::has_argument(&prompt.name, argument)?,
+        Reference::Prompt(prompt) => {
+            prompts::has_argument(inquiry.toolset().groups(), &prompt.name, argument)?
+        }
         Reference::Resource(template) => {
-            resources::has_template(&template.uri)?;
+            resources::has_template(inquiry.toolset().groups(), &template.uri)?;
             template.uri.contains(&format!("{{{argument}}}"))
         }
         _ => false,

@@ -1,7 +1,7 @@
 //! One MCP connection over a channel that carries whole messages: lines on a byte stream, frames of a WebSocket. Reads
 //! and answers what is no message, bounds what is in flight, and ends connections that are idle or do not read.
 //!
-//! It knows nothing of tools and nothing of who is calling.
+//! It knows nothing of tools and nothing of who is calling; the gate that counts requests is handed to it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::Handler;
 use super::message::{self, Refusal};
+use super::session::Admission;
 
 /// How many messages wait for the writer; small, because each waiting one holds its bytes.
 const OUTGOING_MAX: usize = 64;
@@ -129,6 +130,8 @@ pub(crate) struct Connection<I> {
     ending: bool,
     last_message: Instant,
     limits: Limits,
+    // The gate that requests pass; without one nobody counts them.
+    admission: Option<Admission>,
 }
 
 impl<I> Connection<I>
@@ -160,6 +163,7 @@ where
             ending: false,
             last_message: Instant::now(),
             limits,
+            admission: None,
         }
     }
 
@@ -202,12 +206,19 @@ where
         };
         match &message {
             JsonRpcMessage::Request(request) => {
+                if let Some(Err(early)) = self.admission.as_ref().map(Admission::admit) {
+                    let id = serde_json::to_value(&request.id).ok();
+                    let refusal = Refusal::too_many(id, &early);
+                    self.pending = Some(Outgoing::Message(refusal.to_json()));
+                    return None;
+                }
                 if !self.in_flight.insert(request.id.clone()) {
                     let refusal = Refusal {
                         id: serde_json::to_value(&request.id).ok(),
                         code: ErrorCode::INVALID_REQUEST.0,
                         message: "a request with this id is still unanswered; ids must differ"
                             .to_owned(),
+                        retry_after_ms: None,
                     };
                     self.pending = Some(Outgoing::Message(refusal.to_json()));
                     return None;
@@ -363,10 +374,14 @@ async fn write<O>(
 
 /// Serves one connection to its end: until the client leaves, is idle, or `stop` is cancelled; running calls then get
 /// the short time that rmcp gives them to answer.
-pub(crate) async fn serve<I>(handler: Handler, connection: Connection<I>, stop: CancellationToken)
-where
+pub(crate) async fn serve<I>(
+    handler: Handler,
+    mut connection: Connection<I>,
+    stop: CancellationToken,
+) where
     I: Stream<Item = Incoming> + Send + Unpin + 'static,
 {
+    connection.admission = handler.admission();
     let initialize_timeout = connection.limits.initialize_timeout;
     // A token of its own: rmcp cancels the one it is given when the connection ends.
     let opening = Box::pin(handler.serve_with_ct(connection, stop.child_token()));

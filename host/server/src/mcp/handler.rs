@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use super::apps;
 use super::inquiry::Inquiry;
 use super::reviews::{self, Asked, Reviews};
+use super::session::{Admission, Session};
 use super::subscriptions::{self, WATCHED_MAX, Watched};
 use super::tool::{Client, Reply};
-use super::toolset::{CallContext, Session, Toolset};
+use super::toolset::{CallContext, Toolset};
 use super::wire::{
     Answers, failure, implementation, is_newer_era, misplaced, one_page, progress, success,
     unknown_method, wire_tool,
@@ -108,10 +109,9 @@ impl Handler {
         }
     }
 
-    /// Returns the handler of one connection, whose caller is known.
+    /// Returns the handler of one connection, whose caller and share are known.
     #[must_use]
-    pub fn for_connection(&self, caller: Caller) -> Self {
-        let session = self.shared.toolset.session();
+    pub fn for_connection(&self, caller: Caller, session: Session) -> Self {
         Self { link: Link::Connection(caller, session), ..self.for_session() }
     }
 
@@ -124,6 +124,16 @@ impl Handler {
     /// Returns the tool set behind the handler.
     pub fn toolset(&self) -> &Arc<Toolset> {
         &self.shared.toolset
+    }
+
+    /// Returns the gate of this connection's requests; HTTP requests have passed theirs before they come here.
+    pub(crate) fn admission(&self) -> Option<Admission> {
+        match &self.link {
+            Link::Connection(caller, session) => {
+                Some(Admission::new(Arc::clone(&self.shared.toolset), session.clone(), *caller))
+            }
+            Link::Request => None,
+        }
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<(Caller, Session), ErrorData> {
@@ -142,7 +152,11 @@ impl Handler {
         }
     }
 
-    fn call_context(&self, context: &RequestContext<RoleServer>) -> Result<CallContext, ErrorData> {
+    fn call_context(
+        &self,
+        method: &'static str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallContext, ErrorData> {
         let (caller, session) = self.caller(context)?;
         let version = context.protocol_version();
         Ok(CallContext {
@@ -154,11 +168,17 @@ impl Handler {
                 .client_info()
                 .map(|client| Client { name: client.name, version: client.version }),
             protocol_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
+            method,
+            request: Some(context.id.to_string()),
         })
     }
 
-    fn inquiry(&self, context: &RequestContext<RoleServer>) -> Result<Inquiry, ErrorData> {
-        Ok(Inquiry::new(Arc::clone(&self.shared.toolset), self.call_context(context)?))
+    fn inquiry(
+        &self,
+        method: &'static str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Inquiry, ErrorData> {
+        Ok(Inquiry::new(Arc::clone(&self.shared.toolset), self.call_context(method, context)?))
     }
 
     /// Says whether there are views and the client shows them.
@@ -228,7 +248,7 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<Result<Reply, CallToolResponse>, ErrorData> {
         let arguments = request.arguments.clone().unwrap_or_default();
-        let call = self.call_context(context)?;
+        let call = self.call_context("tools/call", context)?;
         let outcome = inquiry.toolset().call(&request.name, arguments, call).await;
         let outcome = outcome.map_err(|unknown| {
             ErrorData::invalid_params(unknown.to_string(), Some(json!({ "tool": unknown.name })))
@@ -321,7 +341,7 @@ impl ServerHandler for Handler {
         if let Some(called) = self.shared.fixtures.call(&request, &context).await {
             return called;
         }
-        let inquiry = self.inquiry(&context)?;
+        let inquiry = self.inquiry("tools/call", &context)?;
         let asks = reviews::can_ask(&context) && reviews::asks(&request, &inquiry);
         let mut notes = Vec::new();
         if asks {
@@ -381,7 +401,7 @@ impl ServerHandler for Handler {
             return Ok(ListPromptsResult::default());
         }
         one_page(request.as_ref())?;
-        let mut result = prompts::list();
+        let mut result = prompts::list(self.shared.toolset.groups());
         #[cfg(feature = "conformance")]
         result.prompts.extend(self.shared.fixtures.prompts());
         result.meta = self.meta(&context);
@@ -400,7 +420,7 @@ impl ServerHandler for Handler {
         if !self.shared.toolset.has_engine() {
             return Err(self.unknown_method("prompts/get", &context));
         }
-        let inquiry = self.inquiry(&context)?;
+        let inquiry = self.inquiry("prompts/get", &context)?;
         let arguments = request.arguments.unwrap_or_default();
         let mut result = prompts::get(&inquiry, &request.name, &arguments).await?;
         result.meta = self.meta(&context);
@@ -416,7 +436,8 @@ impl ServerHandler for Handler {
             return Ok(ListResourcesResult::default());
         }
         let cursor = request.and_then(|request| request.cursor);
-        let mut result = resources::list(&self.inquiry(&context)?, cursor.as_deref()).await?;
+        let mut result =
+            resources::list(&self.inquiry("resources/list", &context)?, cursor.as_deref()).await?;
         if cursor.is_none() && self.shows_views(&context) {
             result.resources.extend(apps::resources());
         }
@@ -437,7 +458,9 @@ impl ServerHandler for Handler {
             return Ok(ListResourceTemplatesResult::default());
         }
         one_page(request.as_ref())?;
-        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates());
+        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates(
+            self.shared.toolset.groups(),
+        ));
         #[cfg(feature = "conformance")]
         result.resource_templates.extend(self.shared.fixtures.templates());
         result.ttl_ms = Some(LIST_TTL_MS);
@@ -461,7 +484,9 @@ impl ServerHandler for Handler {
         let view = apps::read(&request.uri).filter(|_| apps::offered(&self.shared.toolset));
         let mut result = match view {
             Some(view) => view,
-            None => resources::read(&self.inquiry(&context)?, &request.uri).await?,
+            None => {
+                resources::read(&self.inquiry("resources/read", &context)?, &request.uri).await?
+            }
         };
         result.meta = self.meta(&context);
         Ok(result.into())
@@ -527,7 +552,9 @@ impl ServerHandler for Handler {
         if self.shared.fixtures.offers(&request.r#ref) {
             return Ok(CompleteResult::default());
         }
-        let mut result = completions::complete(&self.inquiry(&context)?, &request).await?;
+        let mut result =
+            completions::complete(&self.inquiry("completion/complete", &context)?, &request)
+                .await?;
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -542,7 +569,7 @@ impl ServerHandler for Handler {
         if let Ok(task) = self.shared.fixtures.jobs().get_task(&request.task_id) {
             return Ok(GetTaskResult::new(task));
         }
-        let inquiry = self.inquiry(&context)?;
+        let inquiry = self.inquiry("tasks/get", &context)?;
         let declined = self.shared.reviews.declined();
         let asks = reviews::can_ask(&context);
         let task = tasks::get(&inquiry, &request.task_id, asks, declined).await?;
@@ -565,7 +592,7 @@ impl ServerHandler for Handler {
                 .jobs()
                 .update_task(&request.task_id, request.input_responses);
         }
-        let inquiry = self.inquiry(&context)?;
+        let inquiry = self.inquiry("tasks/update", &context)?;
         let declined = self.shared.reviews.declined();
         tasks::update(&inquiry, &request.task_id, &request.input_responses, declined).await
     }
@@ -580,7 +607,7 @@ impl ServerHandler for Handler {
         if self.shared.fixtures.jobs().get_task(&request.task_id).is_ok() {
             return self.shared.fixtures.jobs().cancel_task(&request.task_id);
         }
-        tasks::cancel(&self.inquiry(&context)?, &request.task_id).await
+        tasks::cancel(&self.inquiry("tasks/cancel", &context)?, &request.task_id).await
     }
 
     #[cfg(feature = "conformance")]

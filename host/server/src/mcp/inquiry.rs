@@ -59,7 +59,7 @@ impl Inquiry {
             Value::Object(arguments) => arguments,
             _ => Map::new(),
         };
-        match self.toolset.call(tool, arguments, self.context.clone()).await {
+        match self.toolset.call_behind(tool, arguments, self.context.clone()).await {
             Ok(outcome) => outcome,
             Err(unknown) => Err(ToolError::new("not_offered", unknown.to_string())),
         }

@@ -4,6 +4,8 @@
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, JsonRpcMessage};
 use serde_json::{Value, json};
 
+use crate::rates::TooMany;
+
 /// JSON-RPC's code for a caller who is not who they must be; from the range servers may use as they like.
 pub const UNAUTHORIZED: i32 = -32001;
 /// JSON-RPC's code for a server at one of its limits; from the range servers may use as they like.
@@ -21,12 +23,14 @@ pub struct Refusal {
     pub code: i32,
     /// What is wrong and what would be right.
     pub message: String,
+    /// When to try again, in milliseconds, where that helps.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
     /// Makes a refusal that answers no particular request.
     pub fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { id: None, code, message: message.into() }
+        Self { id: None, code, message: message.into(), retry_after_ms: None }
     }
 
     /// Makes the refusal of a message that is longer than `max` bytes.
@@ -37,10 +41,19 @@ impl Refusal {
         )
     }
 
+    /// Makes the refusal of a request that came too early.
+    pub fn too_many(id: Option<Value>, too_many: &TooMany) -> Self {
+        let retry_after_ms = Some(too_many.wait_ms());
+        Self { id, retry_after_ms, ..Self::new(AT_LIMIT, too_many.to_string()) }
+    }
+
     /// Returns the JSON-RPC error response, without a line break. An id that could not be read is left out, as the
     /// protocol wants it.
     pub fn to_json(&self) -> Vec<u8> {
-        let error = json!({ "code": self.code, "message": self.message });
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(wait) = self.retry_after_ms {
+            error["data"] = json!({ "retry_after_ms": wait });
+        }
         let response = match &self.id {
             Some(id) => json!({ "jsonrpc": "2.0", "id": id, "error": error }),
             None => json!({ "jsonrpc": "2.0", "error": error }),

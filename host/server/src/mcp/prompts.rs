@@ -7,6 +7,7 @@ use rmcp::model::{
 use serde_json::{Map, Value, json};
 
 use super::error::{ToolError, did_you_mean};
+use super::groups::{Group, Groups};
 use super::inquiry::{Inquiry, protocol_error, rows, text};
 use super::resources::Address;
 use super::wire::icon;
@@ -22,6 +23,8 @@ struct Offer {
     name: &'static str,
     title: &'static str,
     description: &'static str,
+    /// What the tools that it leads over belong to.
+    group: Group,
     /// Name, what it is, whether it must be given.
     arguments: &'static [(&'static str, &'static str, bool)],
 }
@@ -32,6 +35,7 @@ const OFFERS: &[Offer] = &[
         title: "Apply a pattern safely",
         description: "Looks at a component with a pattern, and leads from the findings over a dry run to an applied, \
                       reversible change.",
+        group: Group::Patterns,
         arguments: &[
             ("pattern_name", "The pattern, as in list_patterns.", true),
             ("target_component", "The component: its name or its path.", true),
@@ -41,6 +45,7 @@ const OFFERS: &[Offer] = &[
         name: "design_workflow",
         title: "Design a workflow",
         description: "Designs a workflow for a goal out of the patterns and validators that are installed here.",
+        group: Group::Workflows,
         arguments: &[
             ("goal", "What the workflow shall achieve, in a few sentences.", true),
             ("target_component", "The component it works on.", false),
@@ -50,12 +55,14 @@ const OFFERS: &[Offer] = &[
         name: "diagnose_execution",
         title: "Diagnose an execution",
         description: "Finds out why an execution failed, waits or is slow, from its steps, gates and outputs.",
+        group: Group::Workflows,
         arguments: &[("execution_id", "The execution.", true)],
     },
     Offer {
         name: "review_step",
         title: "Review a step",
         description: "Prepares the review of a step: its evidence, its gates, what to look at before a decision.",
+        group: Group::Workflows,
         arguments: &[
             ("execution_id", "The execution.", true),
             ("step_id", "The step; the first that waits for a review when left out.", false),
@@ -63,9 +70,9 @@ const OFFERS: &[Offer] = &[
     },
 ];
 
-/// Returns the prompts that there are.
-pub(super) fn list() -> ListPromptsResult {
-    let prompts = OFFERS.iter().map(|offer| {
+/// Returns the prompts that belong to what is offered.
+pub(super) fn list(groups: &Groups) -> ListPromptsResult {
+    let prompts = OFFERS.iter().filter(|offer| groups.has(offer.group)).map(|offer| {
         let arguments = offer.arguments.iter().map(|(name, description, required)| {
             PromptArgument::new(*name).with_description(*description).with_required(*required)
         });
@@ -84,8 +91,12 @@ pub(super) fn list() -> ListPromptsResult {
 /// # Errors
 ///
 /// There is no such prompt.
-pub(super) fn has_argument(prompt: &str, argument: &str) -> Result<bool, ErrorData> {
-    let offer = OFFERS.iter().find(|offer| offer.name == prompt).ok_or_else(|| unknown(prompt))?;
+pub(super) fn has_argument(
+    groups: &Groups,
+    prompt: &str,
+    argument: &str,
+) -> Result<bool, ErrorData> {
+    let offer = offered(groups, prompt)?;
     Ok(offer.arguments.iter().any(|(name, ..)| *name == argument))
 }
 
@@ -100,9 +111,7 @@ pub(super) async fn get(
     name: &str,
     arguments: &Map<String, Value>,
 ) -> Result<GetPromptResult, ErrorData> {
-    let Some(offer) = OFFERS.iter().find(|offer| offer.name == name) else {
-        return Err(unknown(name));
-    };
+    let offer = offered(inquiry.toolset().groups(), name)?;
     let given = Given::check(offer, arguments)?;
     let messages = match offer.name {
         "design_workflow" => design(inquiry, &given).await,
@@ -114,12 +123,22 @@ pub(super) async fn get(
     Ok(GetPromptResult::new(messages).with_description(offer.description))
 }
 
-fn unknown(name: &str) -> ErrorData {
+/// Returns the prompt of this name, as far as it belongs to what is offered.
+fn offered(groups: &Groups, name: &str) -> Result<&'static Offer, ErrorData> {
+    let all = || OFFERS.iter().filter(|offer| groups.has(offer.group));
+    all()
+        .find(|offer| offer.name == name)
+        .ok_or_else(|| unknown(name, all().map(|offer| offer.name).collect()))
+}
+
+fn unknown(name: &str, offered: Vec<&str>) -> ErrorData {
     let name: String = name.chars().take(100).collect();
-    let names = || OFFERS.iter().map(|offer| offer.name);
-    let mut near = did_you_mean(&name, names());
+    let mut near = did_you_mean(&name, offered.iter().copied());
     if near.is_empty() {
-        near = format!("; there are {}", names().collect::<Vec<_>>().join(", "));
+        near = match offered.is_empty() {
+            true => "; the toolsets that this server offers have none".to_owned(),
+            false => format!("; there are {}", offered.join(", ")),
+        };
     }
     let message = format!("unknown prompt `{}`{near}", name.escape_debug());
     ErrorData::invalid_params(message, Some(json!({ "prompt": name })))

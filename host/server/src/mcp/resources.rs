@@ -11,6 +11,7 @@ pub(super) use address::Address;
 pub(super) use lists::list;
 
 use super::error::{Fault, ToolError};
+use super::groups::{Group, Groups};
 use super::inquiry::{Inquiry, rows, text};
 use super::subscriptions::Notice;
 use super::tool::Reply;
@@ -26,14 +27,14 @@ const MIME: &str = "application/json";
 const PAGES_MAX: usize = 50;
 
 /// Returns the templates of all addresses.
-pub(super) fn templates() -> Vec<ResourceTemplate> {
+pub(super) fn templates(groups: &Groups) -> Vec<ResourceTemplate> {
     let template = |uri: &str, name: &str, title: &str, description: &str| {
         ResourceTemplate::new(uri, name)
             .with_title(title)
             .with_description(description)
             .with_mime_type(MIME)
     };
-    vec![
+    let mut all = vec![
         template(
             "workflow://{workflow_id}{?revision}",
             "workflow",
@@ -58,7 +59,20 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
             "Application",
             "A recorded use of a pattern: what was changed, and how the component stands to it now.",
         ),
-    ]
+    ];
+    all.retain(|template| is_offered(&template.name, groups));
+    all
+}
+
+/// Says whether what has this name among the templates belongs to what is offered.
+fn is_offered(name: &str, groups: &Groups) -> bool {
+    let of: &[Group] = match name {
+        "workflow" => &[Group::Workflows],
+        // Task groups are executions too.
+        "execution" => &[Group::Workflows, Group::Tasks],
+        _ => &[Group::Patterns],
+    };
+    of.iter().any(|group| groups.has(*group))
 }
 
 /// Checks that a template is one of these; the part that may be left out of an address may be left out here, too.
@@ -66,8 +80,8 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
 /// # Errors
 ///
 /// There is no such template.
-pub(super) fn has_template(uri: &str) -> Result<(), ErrorData> {
-    let templates = templates();
+pub(super) fn has_template(groups: &Groups, uri: &str) -> Result<(), ErrorData> {
+    let templates = templates(groups);
     let mut known = templates.iter().map(|template| template.uri_template.as_str());
     if known.any(|template| template == uri || template.split("{?").next() == Some(uri)) {
         return Ok(());
@@ -86,6 +100,16 @@ pub(super) fn has_template(uri: &str) -> Result<(), ErrorData> {
 /// There is no such resource; the tool behind it failed.
 pub(super) async fn read(inquiry: &Inquiry, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let address: Address = uri.parse().map_err(|reason: String| not_found(uri, &reason))?;
+    let name = match &address {
+        Address::Workflow { .. } => "workflow",
+        Address::Execution(_) => "execution",
+        Address::Pattern(_) => "pattern",
+        Address::Application(_) => "application",
+    };
+    if !is_offered(name, inquiry.toolset().groups()) {
+        let groups = inquiry.toolset().groups().names().join(", ");
+        return Err(not_found(uri, &format!("this server offers only the toolsets {groups}")));
+    }
     let found = content(inquiry, &address).await.map_err(|error| match error.fault() {
         Fault::Caller if error.code() != "busy" && error.code() != "forbidden" => {
             not_found(uri, error.message())

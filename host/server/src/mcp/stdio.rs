@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{self, Limits};
 use super::handler::Handler;
 use super::lines;
+use super::session::{Origin, Transport};
 use super::toolset::Toolset;
 use crate::trust::Caller;
 
@@ -21,6 +22,8 @@ pub struct Options {
     pub connection: Limits,
     /// How long running calls may go on once the server stops; 10 s.
     pub grace: Duration,
+    /// Where the client comes from, for the audit log; this process's own user, unless it is a socket.
+    pub origin: Origin,
 }
 
 impl Default for Options {
@@ -32,6 +35,7 @@ impl Default for Options {
                 ..Limits::default()
             },
             grace: Duration::from_secs(10),
+            origin: Origin::own(Transport::Stdio),
         }
     }
 }
@@ -55,7 +59,8 @@ pub async fn serve_streams<R, W>(
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let handler = Handler::new(Arc::clone(&toolset)).for_connection(Caller::local());
+    let handler = Handler::new(Arc::clone(&toolset))
+        .for_connection(Caller::local(), toolset.session(options.origin));
     let connection = lines::connection(Bytes::new(), read, write, options.connection);
     let stop = CancellationToken::new();
     let serving = connection::serve(handler, connection, stop.clone());

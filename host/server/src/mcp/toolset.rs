@@ -16,11 +16,15 @@ use tokio_util::task::TaskTracker;
 
 use super::arguments::Arguments;
 use super::error::{ToolError, did_you_mean};
+use super::groups::{Group, Groups};
 use super::progress::Progress;
 use super::resources;
 use super::schema::objections;
+use super::session::{Origin, Session, Transport};
 use super::subscriptions::{Notices, Sources};
 use super::tool::{Call, Client, Reply, Tool};
+use crate::audit::{Audit, Denial};
+use crate::rates::{self, Rates, TooMany};
 use crate::trust::{Caller, Scope};
 
 /// The limits of a tool set.
@@ -33,11 +37,18 @@ pub struct Limits {
     /// How long a call may take unless its tool says otherwise; 120 s. Clients give up after 60 s as a rule, so only a
     /// tool that broke meets it.
     pub call_deadline: Duration,
+    /// How many requests a client may send in a minute.
+    pub rates: rates::Limits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { calls_max: 512, calls_per_session_max: 64, call_deadline: Duration::from_secs(120) }
+        Self {
+            calls_max: 512,
+            calls_per_session_max: 64,
+            call_deadline: Duration::from_secs(120),
+            rates: rates::Limits::default(),
+        }
     }
 }
 
@@ -85,7 +96,10 @@ pub struct Toolset {
     entries: BTreeMap<&'static str, Entry>,
     instructions: String,
     read_only: bool,
+    groups: Groups,
     limits: Limits,
+    rates: Rates,
+    audit: Audit,
     places: Arc<Semaphore>,
     running: TaskTracker,
     stop: CancellationToken,
@@ -95,10 +109,13 @@ pub struct Toolset {
     closing: CancellationToken,
 }
 
-/// The share of one session (one connection, or one HTTP session) in the places of the tool set. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Session {
-    places: Arc<Semaphore>,
+/// Which tools a call may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Those that clients are offered.
+    Offered,
+    /// Those of every group: what is asked on behalf of a client, for what it *is* offered.
+    Behind,
 }
 
 /// What a transport knows about a call.
@@ -116,6 +133,10 @@ pub struct CallContext {
     pub client: Option<Client>,
     /// The protocol version of the request.
     pub protocol_version: String,
+    /// The method of the request that the call answers, for the audit log; empty where there is none.
+    pub method: &'static str,
+    /// The id of that request.
+    pub request: Option<String>,
 }
 
 impl CallContext {
@@ -123,12 +144,14 @@ impl CallContext {
     /// nothing to cancel it.
     pub fn local(toolset: &Toolset) -> Self {
         Self {
-            session: toolset.session(),
+            session: toolset.session(Origin::own(Transport::Command)),
             cancel: CancellationToken::new(),
             progress: Progress::silent(),
             caller: Caller::local(),
             client: None,
             protocol_version: String::new(),
+            method: "",
+            request: None,
         }
     }
 }
@@ -157,6 +180,9 @@ impl Toolset {
             entries,
             instructions: instructions.into(),
             read_only: false,
+            groups: Groups::all(),
+            rates: Rates::new(limits.rates),
+            audit: Audit::off(),
             places: Arc::new(Semaphore::new(limits.calls_max)),
             limits,
             running: TaskTracker::new(),
@@ -230,6 +256,30 @@ impl Toolset {
         self
     }
 
+    /// Offers only the tools of these groups, and those of none. What is offered beside the tools follows.
+    #[must_use]
+    pub fn offering(mut self, groups: Groups) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Returns the groups that are offered.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Writes every call to this log.
+    #[must_use]
+    pub fn audited(mut self, audit: Audit) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Returns the log of calls.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// Returns the text about the server as a whole.
     pub fn instructions(&self) -> &str {
         &self.instructions
@@ -276,9 +326,19 @@ impl Toolset {
         found
     }
 
-    /// Returns a new session's share.
-    pub fn session(&self) -> Session {
-        Session { places: Arc::new(Semaphore::new(self.limits.calls_per_session_max)) }
+    /// Returns the share of a new session that comes from there.
+    pub fn session(&self, origin: Origin) -> Session {
+        Session::new(self.limits.calls_per_session_max, self.rates.share(), origin)
+    }
+
+    /// Counts one request of a client.
+    pub(super) fn admit(&self, session: &Session, caller: Caller) -> Result<(), TooMany> {
+        self.rates.take(&session.share, caller.principal(), Instant::now()).inspect_err(|early| {
+            let reason = early.to_string();
+            let denial =
+                Denial { code: "rate_limited", reason: &reason, path: None, caller: Some(caller) };
+            self.audit.denied(session, denial);
+        })
     }
 
     /// Returns how many calls run now.
@@ -301,11 +361,42 @@ impl Toolset {
         arguments: Map<String, Value>,
         context: CallContext,
     ) -> Result<Result<Reply, ToolError>, UnknownTool> {
-        let Some(entry) = self.entries.get(name).filter(|entry| self.is_offered(&entry.tool))
-        else {
+        self.call_within(Reach::Offered, name, arguments, context).await
+    }
+
+    /// Runs a call on behalf of a client, for something that it is offered: whichever groups the tool is of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Toolset::call`].
+    pub(super) async fn call_behind(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+        context: CallContext,
+    ) -> Result<Result<Reply, ToolError>, UnknownTool> {
+        self.call_within(Reach::Behind, name, arguments, context).await
+    }
+
+    async fn call_within(
+        &self,
+        reach: Reach,
+        name: &str,
+        arguments: Map<String, Value>,
+        context: CallContext,
+    ) -> Result<Result<Reply, ToolError>, UnknownTool> {
+        let found = self.entries.get(name).filter(|entry| match reach {
+            Reach::Offered => self.is_offered(&entry.tool),
+            Reach::Behind => self.is_allowed(&entry.tool),
+        });
+        let changes = found.is_some_and(|entry| !entry.tool.annotations.read_only);
+        let record = self.audit.begin(&context, name, changes, &arguments);
+        let Some(entry) = found else {
+            record.unknown().await;
             return Err(self.unknown(name));
         };
         let outcome = self.run(entry, arguments, context).await;
+        record.finish(&outcome).await;
         match &outcome {
             Ok(reply) if !entry.tool.annotations.read_only => {
                 for notice in resources::touched(name, reply) {
@@ -339,13 +430,26 @@ impl Toolset {
     }
 
     fn is_offered(&self, tool: &Tool) -> bool {
+        let is_of = |group: &Group| self.groups.has(*group);
+        self.is_allowed(tool) && (tool.groups.is_empty() || tool.groups.iter().any(is_of))
+    }
+
+    fn is_allowed(&self, tool: &Tool) -> bool {
         !self.read_only || tool.annotations.read_only
     }
 
     fn unknown(&self, name: &str) -> UnknownTool {
         let name: String = name.chars().take(100).collect();
-        if self.entries.contains_key(name.as_str()) {
-            return UnknownTool { name, near: " in this server: it runs read-only".to_owned() };
+        if let Some(entry) = self.entries.get(name.as_str()) {
+            let near = if self.is_allowed(&entry.tool) {
+                format!(
+                    " in this server: it offers only the toolsets {}",
+                    self.groups.names().join(", ")
+                )
+            } else {
+                " in this server: it runs read-only".to_owned()
+            };
+            return UnknownTool { name, near };
         }
         let names = || {
             self.entries

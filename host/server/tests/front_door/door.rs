@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use caelum_workflow::audit::Audit;
 use caelum_workflow::http::health::{Health, HealthCheck, HealthStatus};
 use caelum_workflow::listen::{Front, Listener, Options};
 use caelum_workflow::mcp::error::ToolError;
@@ -205,6 +206,7 @@ fn tools(probe: &Arc<Probe>) -> Vec<Tool> {
 pub(crate) struct Plan {
     pub(crate) options: Options,
     pub(crate) calls: Limits,
+    pub(crate) audit: Audit,
     pub(crate) read_only: bool,
     pub(crate) health: HealthCheck,
     pub(crate) routes: axum::Router,
@@ -221,7 +223,7 @@ pub(crate) struct Door {
 }
 
 /// Builds the tools alone.
-pub(crate) fn toolset(calls: Limits, read_only: bool) -> (Arc<Toolset>, Arc<Probe>) {
+pub(crate) fn toolset(calls: Limits, read_only: bool, audit: Audit) -> (Arc<Toolset>, Arc<Probe>) {
     let probe = Arc::new(Probe {
         begun: Semaphore::new(0),
         may_end: Semaphore::new(0),
@@ -229,7 +231,8 @@ pub(crate) fn toolset(calls: Limits, read_only: bool) -> (Arc<Toolset>, Arc<Prob
     });
     let toolset = Toolset::new(tools(&probe), "Call `add` to add.", calls)
         .expect("the tools fit")
-        .read_only(read_only);
+        .read_only(read_only)
+        .audited(audit);
     (Arc::new(toolset), probe)
 }
 
@@ -258,12 +261,13 @@ pub(crate) async fn open_with(change: impl FnOnce(&mut Plan)) -> Door {
     let mut plan = Plan {
         options: Options::new(address, PortRegistry::bundled(), policy(Tokens::none())),
         calls: Limits::default(),
+        audit: Audit::off(),
         read_only: false,
         health: well(),
         routes: axum::Router::new(),
     };
     change(&mut plan);
-    let (toolset, probe) = toolset(plan.calls, plan.read_only);
+    let (toolset, probe) = toolset(plan.calls, plan.read_only, plan.audit);
     let listener = Listener::bind(plan.options).expect("the port opens");
     let address = listener.local_addr();
     let gauges = listener.gauges();

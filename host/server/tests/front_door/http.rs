@@ -416,6 +416,19 @@ async fn a_head_or_a_body_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_rests_too_long_is_closed() {
+    let door =
+        open_with(|plan| plan.options.limits.request_head_timeout = Duration::from_millis(200))
+            .await;
+
+    // The answer comes, and then the server closes, although the client would keep the connection.
+    let answer = door.exchange(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    door.close().await;
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_cancels_its_call() {
     let door = open().await;
     let message = modern_call(1, "slow", json!({}));

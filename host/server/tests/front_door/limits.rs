@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::door::{call, modern_call, open, open_with, soon, text};
+use crate::door::{call, client, modern, modern_call, open, open_with, soon, text};
 
 #[tokio::test]
 async fn one_call_too_many_in_a_session_is_told_at_once_and_other_sessions_go_on() {
@@ -180,5 +180,85 @@ async fn reading_stops_at_the_limit_of_unanswered_requests_and_goes_on_below_it(
 
     ids.sort_unstable();
     assert_eq!(ids, [1, 2, 3, 4]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_too_many_requests_is_told_when_to_go_on_and_others_go_on() {
+    let door = open_with(|plan| plan.calls.rates.session_per_minute_max = 3).await;
+    // Agreeing on a protocol is a request too.
+    let mut hasty = door.session().await;
+    let mut other = door.session().await;
+
+    let first = hasty.ask(&call(1, "add", json!({"a": 1}))).await;
+    let second = hasty.ask(&call(2, "add", json!({"a": 2}))).await;
+    let third = hasty.ask(&call(3, "add", json!({"a": 3}))).await;
+    let elsewhere = other.ask(&call(1, "add", json!({"a": 1}))).await;
+
+    assert_eq!(first["result"]["structuredContent"], json!({"sum": 1}));
+    assert_eq!(second["result"]["structuredContent"], json!({"sum": 2}));
+    assert_eq!((&third["id"], &third["error"]["code"]), (&json!(3), &json!(-32003)));
+    let message = third["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("this connection has sent all of the 3 requests"), "{message}");
+    // A minute for three is one in twenty seconds.
+    let wait = third["error"]["data"]["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=20_000).contains(&wait), "{third}");
+    assert_eq!(elsewhere["result"]["structuredContent"], json!({"sum": 1}));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_too_many_over_http_gets_429_with_the_time_to_wait() {
+    let extra = axum::Router::new().route("/extra", axum::routing::get(async || "extra"));
+    let door = open_with(|plan| {
+        plan.calls.rates.caller_per_minute_max = 2;
+        plan.routes = extra;
+    })
+    .await;
+
+    let called = door.post(modern_call(1, "add", json!({"a": 1}))).await;
+    let mounted = client().get(door.url("/extra")).send().await.unwrap();
+    let refused = door.post(modern_call(7, "add", json!({"a": 1}))).await;
+    let unmounted = client().get(door.url("/extra")).send().await.unwrap();
+    let health = client().get(door.url("/health")).send().await.unwrap();
+
+    assert_eq!((called.status().as_u16(), mounted.status().as_u16()), (200, 200));
+    assert_eq!((refused.status().as_u16(), unmounted.status().as_u16()), (429, 429));
+    for response in [&refused, &unmounted] {
+        let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=30).contains(&wait), "{wait}");
+    }
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(7), &json!(-32003)));
+    let unmounted: Value = unmounted.json().await.unwrap();
+    assert_eq!(unmounted["error"]["code"], "rate_limited");
+    assert!(unmounted["error"]["message"].as_str().unwrap().contains("this caller"), "{unmounted}");
+    // Whether the server is well can always be asked.
+    assert_eq!(health.status(), 200);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn another_token_is_another_caller() {
+    use caelum_workflow::trust::Scope;
+    use caelum_workflow::trust::token::{Token, Tokens};
+    let token = Token::new("reader-reader-reader-reader").unwrap();
+    let door = open_with(|plan| {
+        plan.calls.rates.caller_per_minute_max = 1;
+        plan.options.policy = crate::door::policy(Tokens::none().with(token, Scope::Read));
+    })
+    .await;
+    let message = modern_call(1, "add", json!({"a": 1}));
+
+    let own = door.post(message.clone()).await.status();
+    let again = door.post(message.clone()).await.status();
+    let reader = modern(client().post(door.url("/mcp")), &message)
+        .header("Authorization", "Bearer reader-reader-reader-reader")
+        .send()
+        .await
+        .unwrap()
+        .status();
+
+    assert_eq!([own.as_u16(), again.as_u16(), reader.as_u16()], [200, 429, 200]);
     door.close().await;
 }

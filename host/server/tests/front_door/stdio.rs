@@ -1,5 +1,6 @@
 //! MCP on byte streams as on standard input and output.
 
+use caelum_workflow::audit::Audit;
 use caelum_workflow::mcp::stdio::{Options, serve_streams};
 use caelum_workflow::mcp::toolset::Limits;
 use rmcp::ServiceExt;
@@ -20,7 +21,7 @@ struct Served {
 }
 
 fn serve() -> Served {
-    let (toolset, probe) = toolset(Limits::default(), false);
+    let (toolset, probe) = toolset(Limits::default(), false, Audit::off());
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let (read, write) = tokio::io::split(theirs);
     let shutdown = CancellationToken::new();

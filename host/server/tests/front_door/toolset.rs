@@ -1,5 +1,6 @@
 //! The tool set alone, as the command line uses it.
 
+use caelum_workflow::audit::Audit;
 use caelum_workflow::mcp::tool::{Annotations, Answer, Call, tool};
 use caelum_workflow::mcp::toolset::{CallContext, Limits, Toolset};
 use schemars::JsonSchema;
@@ -21,7 +22,7 @@ impl Answer for Empty {}
 
 #[tokio::test]
 async fn a_call_without_a_transport_takes_the_same_road() {
-    let (toolset, _) = toolset(Limits::default(), false);
+    let (toolset, _) = toolset(Limits::default(), false, Audit::off());
     let arguments = |value: Value| value.as_object().cloned().unwrap();
 
     let sum = toolset
@@ -53,7 +54,7 @@ fn a_set_with_two_tools_of_one_name_is_refused() {
 
 #[test]
 fn objections_name_the_tool_and_what_would_trip_a_client() {
-    let (good, _) = toolset(Limits::default(), false);
+    let (good, _) = toolset(Limits::default(), false, Audit::off());
     let bad =
         tool("Bad-Name", "Bad", Annotations::READS, |_: Call, _: Bare| async { Ok(Empty {}) });
     let bad = Toolset::new([bad], "", Limits::default()).unwrap();

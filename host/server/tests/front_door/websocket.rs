@@ -1,5 +1,7 @@
 //! MCP over WebSocket.
 
+use std::time::Duration;
+
 use futures::{SinkExt, StreamExt};
 use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
@@ -211,5 +213,40 @@ async fn the_older_protocol_is_spoken_too() {
 
     assert_eq!(opened["result"]["protocolVersion"], "2025-03-26");
     assert_eq!(answer["result"]["structuredContent"], json!({"sum": 1}));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_websocket_that_agrees_on_no_protocol_or_rests_too_long_is_closed() {
+    let door = open_with(|plan| {
+        let limits = &mut plan.options.limits.connection;
+        limits.initialize_timeout = Some(Duration::from_millis(100));
+        limits.idle_timeout = Some(Duration::from_millis(200));
+    })
+    .await;
+    let (mut silent, _) = connect(&door, &[]).await.unwrap();
+    let (mut idle, _) = connect(&door, &[]).await.unwrap();
+
+    let answer = ask(&mut idle, &modern_call(1, "add", json!({"a": 1})).to_string()).await;
+
+    assert_eq!(answer["result"]["structuredContent"], json!({"sum": 1}));
+    for (name, socket) in [("the silent", &mut silent), ("the idle", &mut idle)] {
+        let closed = async { while let Some(Ok(_)) = socket.next().await {} };
+        soon(&format!("{name} connection to be closed"), closed).await;
+    }
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_silent_websocket_is_pinged() {
+    let door = open_with(|plan| {
+        plan.options.limits.connection.ping_interval = Duration::from_millis(50);
+    })
+    .await;
+    let (mut socket, _) = connect(&door, &[]).await.unwrap();
+
+    let frame = next(&mut socket).await;
+
+    assert!(matches!(frame, Message::Ping(_)), "{frame:?}");
     door.close().await;
 }

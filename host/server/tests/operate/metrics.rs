@@ -224,3 +224,75 @@ fn reviews_that_wait_are_shown_and_their_wait_is_counted() {
     assert_eq!(after.get("caelum_approvals_pending"), 0.0);
     assert_eq!(after.get("caelum_approval_wait_seconds_count"), 1.0);
 }
+
+#[test]
+fn the_dashboards_monitor_reads_the_figures_as_json() {
+    let home = Home::new();
+    home.write("good.json", GOOD);
+    home.write("bad.json", BAD);
+    let server = home.serve();
+    home.run(&["run", "good.json"]).with(0);
+    home.run(&["run", "bad.json"]).with(1);
+    let monitor = "User-Agent: Python/3.12 aiohttp/3.9.1\r\nAccept: */*\r\n";
+
+    let (health_status, health_head, health) = get(server.address, "/health", monitor);
+    let (status, head, body) = get(server.address, "/api/metrics", monitor);
+
+    let health: serde_json::Value = serde_json::from_str(&health).expect("JSON");
+    assert_eq!((health_status, &health["status"]), (200, &serde_json::json!("healthy")));
+    for head in [&health_head, &head] {
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let time = head.lines().find_map(|line| line.strip_prefix("x-response-time: "));
+        assert!(time.and_then(|time| time.parse::<f64>().ok()).is_some(), "{head}");
+    }
+    assert_eq!(status, 200);
+    let figures: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    for (member, value) in [
+        ("/service", serde_json::json!("caelum-workflow-orchestration")),
+        ("/executions/started", serde_json::json!(2)),
+        ("/executions/ended/completed", serde_json::json!(1)),
+        ("/executions/ended/failed", serde_json::json!(1)),
+        ("/executions/success_rate", serde_json::json!(0.5)),
+        ("/executions/approvals_pending", serde_json::json!(0)),
+        ("/executions/stuck", serde_json::json!(0)),
+        ("/steps/completed", serde_json::json!(2)),
+        ("/steps/failed", serde_json::json!(1)),
+        ("/attempts/first", serde_json::json!(3)),
+        ("/machines/online", serde_json::json!(1)),
+    ] {
+        assert_eq!(figures.pointer(member), Some(&value), "{member} in {figures:#}");
+    }
+    for number in [
+        "/uptime_s",
+        "/connections",
+        "/step_queue/count",
+        "/step_queue/mean_ms",
+        "/step_overhead/mean_ms",
+        "/approval_wait/count",
+        "/timer_lag/count",
+        "/store/database_bytes",
+        "/store/wal_bytes",
+        "/store/commits/mean_ms",
+    ] {
+        assert!(figures.pointer(number).is_some_and(|value| value.is_number()), "{number}");
+    }
+    assert!(figures["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')));
+    let executions = figures["workflow_executions"].as_array().expect("a list");
+    let of = |workflow: &str| {
+        executions.iter().find(|row| row["workflow_id"] == workflow).expect("it ended")
+    };
+    assert_eq!(executions.len(), 2, "{figures:#}");
+    // The members that the guide's metrics client sends.
+    assert_eq!(
+        (&of("good")["success"], &of("good")["step_count"], &of("good")["machine_count"]),
+        (&serde_json::json!(true), &serde_json::json!(2), &serde_json::json!(1))
+    );
+    assert_eq!(
+        (&of("bad")["success"], &of("bad")["step_count"]),
+        (&serde_json::json!(false), &serde_json::json!(0))
+    );
+    assert!(of("bad")["execution_time"].as_f64().is_some_and(|seconds| seconds >= 0.0));
+    let (refused, _, _) =
+        get(server.address, "/api/metrics", "Authorization: Bearer nobody-has-this-token\r\n");
+    assert_eq!(refused, 401);
+}

@@ -8,6 +8,7 @@ mod resources;
 mod reviews;
 mod subscriptions;
 mod tasks;
+mod toolsets;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -38,9 +39,14 @@ const BOTH: [Era; 2] = [Era::Older, Era::Newer];
 
 impl World {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Opens one with further settings.
+    async fn with(settings: &[(&'static str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("root")).expect("a root");
-        let core = open(dir.path(), &[]).await;
+        let core = open(dir.path(), settings).await;
         Self { core, dir }
     }
 

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use caelum_workflow::mcp::groups::Groups;
 use caelum_workflow::mcp::schema::objections;
-use caelum_workflow::mcp::tools::INSTRUCTIONS;
+use caelum_workflow::mcp::tools::instructions;
 use caelum_workflow::trust::Scope;
 use serde_json::{Value, json};
 
@@ -62,6 +63,7 @@ async fn the_list_of_tools_is_the_one_that_was_reviewed() {
                     "open_world": tool.annotations.open_world,
                 },
                 "scope": tool.scope.as_str(),
+                "toolsets": tool.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
                 "input_schema": tool.input_schema,
                 "output_schema": tool.output_schema,
             })
@@ -136,7 +138,7 @@ async fn every_tool_says_enough_and_its_annotations_are_the_truth() {
         }
     }
     for name in ["create_workflow", "execute_workflow", "get_workflow_status", "apply_pattern"] {
-        assert!(INSTRUCTIONS.contains(name), "{name} is not in the instructions");
+        assert!(instructions(&Groups::all()).contains(name), "{name} is not in the instructions");
     }
     world.core.close().await;
 }

@@ -9,6 +9,8 @@ mod golden;
 mod journeys;
 mod large;
 mod plugins;
+mod sizes;
+mod toolsets;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -17,13 +19,10 @@ use std::sync::Arc;
 
 use caelum_workflow::config::{Config, Flags, Sources};
 use caelum_workflow::mcp::error::ToolError;
-use caelum_workflow::mcp::progress::Progress;
 use caelum_workflow::mcp::tool::{Client, Reply};
 use caelum_workflow::mcp::toolset::CallContext;
 use caelum_workflow::server::{Core, Unfinished};
-use caelum_workflow::trust::Caller;
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 /// An engine with its tools in a directory of its own.
 struct World {
@@ -33,18 +32,36 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Opens one with further settings.
+    async fn with(settings: &[(&'static str, &str)]) -> Self {
+        Self::open(settings, &[]).await
+    }
+
+    /// Opens one with further limits.
+    async fn limited(limits: &[&str]) -> Self {
+        Self::open(&[], limits).await
+    }
+
+    async fn open(settings: &[(&'static str, &str)], limits: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("root")).expect("a root");
         let flag = |path: PathBuf| vec![path.display().to_string()];
-        let flags = Flags {
+        let mut flags = Flags {
             settings: BTreeMap::from([
                 ("data_dir", flag(dir.path().join("data"))),
                 ("roots", flag(dir.path().join("root"))),
                 // Compiling the bundled plugins takes longer than everything else here.
                 ("cache_dir", flag(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"))),
             ]),
+            limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
             ..Flags::default()
         };
+        flags
+            .settings
+            .extend(settings.iter().map(|(key, value)| (*key, vec![(*value).to_owned()])));
         let sources = Sources::of(flags, BTreeMap::new(), dir.path().to_owned());
         let config = Config::load(&sources).expect("the settings are right");
         let core = Core::open(&config, Unfinished::GoesOn).await.expect("the engine opens");
@@ -58,12 +75,8 @@ impl World {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Reply, ToolError> {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         let context = CallContext {
-            session: self.core.toolset.session(),
-            cancel: CancellationToken::new(),
-            progress: Progress::silent(),
-            caller: Caller::local(),
             client: Some(Client { name: "tests".to_owned(), version: "1".to_owned() }),
-            protocol_version: String::new(),
+            ..CallContext::local(&self.core.toolset)
         };
         Arc::clone(&self.core.toolset)
             .call(tool, arguments, context)

@@ -8,6 +8,7 @@ mod list;
 mod revert;
 mod validate;
 
+use super::super::groups::Group;
 use super::super::tool::{Annotations, Tool, tool};
 use super::Tools;
 
@@ -41,7 +42,9 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
                 tools.engine.plugins_loaded().await;
                 list::list_validators(&tools, arguments)
             }
-        }),
+        })
+        // Whoever writes a workflow needs the names of its gates.
+        .of(Group::Workflows),
         tool(
             "validate_pattern_application",
             "Check whether a pattern can be applied",

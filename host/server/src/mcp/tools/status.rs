@@ -438,6 +438,11 @@ impl Answer for ExecutionView {
                 parent.step_id, parent.execution_id
             ));
         }
+        // Why it failed comes before everything that is only so.
+        if let Some(failure) = &self.failure {
+            text.push_str("\nfailed: ");
+            text.push_str(&failure.text());
+        }
         for step in self.steps.iter().take(STEPS_IN_TEXT) {
             text.push_str("\n- ");
             text.push_str(&step.line());
@@ -445,10 +450,6 @@ impl Answer for ExecutionView {
         let unnamed = self.steps.len().saturating_sub(STEPS_IN_TEXT) + self.steps_omitted;
         if unnamed > 0 {
             text.push_str(&format!("\n- and {unnamed} more steps"));
-        }
-        if let Some(failure) = &self.failure {
-            text.push_str("\nfailed: ");
-            text.push_str(&failure.text());
         }
         for waiting in &self.waiting_for {
             text.push_str("\nwaiting: ");

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::error::ToolError;
+use super::super::groups::Group;
 use super::super::tool::{Annotations, Answer, Call, Tool, tool};
 use super::answer::counted;
 use super::failure::refuse;
@@ -62,7 +63,9 @@ pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
         tool("list_machines", "List machines", Annotations::READS, move |_, arguments| {
             let tools = listing.clone();
             async move { machines::list(&tools, arguments) }
-        }),
+        })
+        // Executions name machines too.
+        .of(Group::Workflows),
     ]
 }
 

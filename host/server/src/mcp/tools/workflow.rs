@@ -24,6 +24,9 @@ pub use list::{LastExecution, WorkflowList, WorkflowRow};
 pub(super) const ROWS: u32 = 50;
 pub(super) const ROWS_MAX: u32 = 200;
 
+/// How much is shown of a list that a step goes over, in bytes of JSON: it may be larger than any answer.
+const LIST_BYTES_MAX: usize = 16 * 1024;
+
 /// How many executions `get_workflow` shows.
 const EXECUTIONS_SHOWN: usize = 5;
 
@@ -226,6 +229,9 @@ pub struct WorkflowView {
     pub steps: Vec<StepDocument>,
     /// How many steps there are.
     pub steps_total: usize,
+    /// How many items of lists that steps go over are left out here: with any, this is not the whole definition, and
+    /// `export_workflow_data` has it.
+    pub list_items_omitted: usize,
     /// Where to go on, when steps are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_from_step: Option<usize>,
@@ -256,6 +262,12 @@ impl Answer for WorkflowView {
         );
         let document = serde_json::to_string(&self.steps).unwrap_or_default();
         text.push_str(&format!("\nsteps: {document}"));
+        if self.list_items_omitted > 0 {
+            text.push_str(&format!(
+                "\n{} of lists are left out: export_workflow_data has the whole definition",
+                counted(self.list_items_omitted, "item", "items")
+            ));
+        }
         if let Some(next) = self.next_from_step {
             text.push_str(&format!("\nmore steps: call again with from_step: {next}"));
         }
@@ -271,6 +283,18 @@ fn status_word(status: StatusWord) -> &'static str {
     DefinitionStatus::from(status).as_str()
 }
 
+/// Leaves out of a list that a step goes over what is more than an answer can hold beside everything else; returns how
+/// many items that are. An export has them all.
+fn shorten(step: &mut StepDocument) -> usize {
+    let Some(Value::Array(items)) = step.map.as_mut().map(|map| &mut map.over) else {
+        return 0;
+    };
+    let shown = fitting(items, 0, LIST_BYTES_MAX).max(1).min(items.len());
+    let omitted = items.len() - shown;
+    items.truncate(shown);
+    omitted
+}
+
 async fn get(tools: Tools, arguments: GetWorkflow) -> Result<WorkflowView, ToolError> {
     let engine = &tools.engine;
     let definition =
@@ -281,7 +305,8 @@ async fn get(tools: Tools, arguments: GetWorkflow) -> Result<WorkflowView, ToolE
         .await
         .map_err(refuse)?;
     let mut document = WorkflowDocument::of(&definition);
-    let all = std::mem::take(&mut document.steps);
+    let mut all = std::mem::take(&mut document.steps);
+    let lists_shortened: usize = all.iter_mut().map(shorten).sum();
     let mut view = WorkflowView {
         workflow_id: document.workflow_id,
         revision: definition.revision,
@@ -291,6 +316,7 @@ async fn get(tools: Tools, arguments: GetWorkflow) -> Result<WorkflowView, ToolE
         status: definition.status.into(),
         steps: Vec::new(),
         steps_total: all.len(),
+        list_items_omitted: lists_shortened,
         next_from_step: None,
         parameters_schema: document.parameters_schema,
         metadata: document.metadata,

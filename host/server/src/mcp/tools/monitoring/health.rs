@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use caelum_core::plugin::PluginKind;
-use caelum_engine::report::Health;
+use caelum_engine::report::{Health, HealthStatus as Status};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -158,9 +158,15 @@ impl HealthView {
                 .collect()
         };
         let machines: Vec<MachineRow> = health.machines.iter().map(MachineRow::of).collect();
+        let trouble = tools.audit.trouble();
+        let status = match (health.status, &trouble) {
+            (Status::Healthy, Some(_)) => Status::Degraded,
+            (status, _) => status,
+        };
+        let reasons = trouble.into_iter().chain(health.reasons.iter().cloned());
         Self {
-            status: health.status.as_str().to_owned(),
-            reasons: health.reasons.iter().take(ROWS_MAX).cloned().collect(),
+            status: status.as_str().to_owned(),
+            reasons: reasons.take(ROWS_MAX).collect(),
             service: SERVER_NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: health.uptime.as_secs(),
