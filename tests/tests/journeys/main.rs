@@ -13,6 +13,7 @@ mod plugins;
 mod polyglot;
 mod protocol;
 mod restart;
+mod strangers;
 mod tasks;
 mod tools;
 mod workflow;
