@@ -57,6 +57,8 @@ bench: setup
 	bench/transports.py
 	cargo bench --package caelum-store --bench commit
 	bench/run.py
+	cargo build --release --workspace --bin caelum-workflow
+	bench/start.py
 	bench/render.py
 
 # Fuzz what reads plugins and plans, each target for SECONDS; see fuzz/README.md.

@@ -84,6 +84,7 @@ REPRODUCE = """## How to reproduce
 $ make bench                       # everything: about twenty-five minutes after the first build
 $ bench/plugins.py                 # the sandbox of plugins alone: about three minutes
 $ bench/transports.py              # MCP over every transport alone: about three minutes
+$ bench/start.py                   # starts and idle memory alone: about a minute, after a release build
 $ bench/run.py --without-peers     # ours alone: about two minutes
 $ bench/run.py --only restate      # ours and one peer
 $ bench/run.py --only dbos --merge # anew ours and one peer, the others as the last report has them
@@ -126,6 +127,21 @@ def sandbox(part):
             f"| {row['title']} | {row['unit']} | {ours} | {number(bare['value'])} | {ratio} |"
         )
     return [*lines, "", SANDBOX.rstrip()]
+
+
+def start(part):
+    """Renders what was measured of starts and of idle servers."""
+    loads = part["load"]
+    lines = ["", "## Start and memory", ""]
+    lines.append(
+        f"{part['date']}; load of the machine before {loads['before']}, after {loads['after']}. The release build, with "
+        "every bundled plugin; medians of several starts."
+    )
+    lines += ["", "| | unit | Caelum | asked at most |", "|---|---|--:|--:|"]
+    for row in part["figures"]:
+        value = f"**{number(row['value'])}**"
+        lines.append(f"| {row['title']} | {row['unit']} | {value} | {number(row['asked'])} |")
+    return lines
 
 
 def main():
@@ -197,6 +213,8 @@ def main():
         lines += sandbox(report["plugins"])
     if report.get("transports"):
         lines += transports(report["transports"], number)
+    if report.get("start"):
+        lines += start(report["start"])
     lines += ["", CAVEATS, REPRODUCE]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines).rstrip() + "\n")
 

@@ -29,6 +29,8 @@ INSTALLED = OUTPUT / "peers"
 SANDBOX = OUTPUT / "sandbox.json"
 # What `bench/transports.py` has measured; the same.
 TRANSPORTS = OUTPUT / "transports-report.json"
+# What other scripts put into the report by themselves.
+OTHERS = ["start"]
 SHAPES = json.loads((BENCH / "figures.json").read_text())
 
 # How long installing one peer, and building our own bench, may take.
@@ -329,12 +331,22 @@ def part(file):
         return None
 
 
+def others():
+    """Returns what other scripts have put into the last report."""
+    try:
+        last = json.loads((OUTPUT / "report.json").read_text())
+    except OSError:
+        return {}
+    return {name: last[name] for name in OTHERS if name in last}
+
+
 def kept(mine, peers, left_out, loads, times):
     loads["after"] = load()
     waiting = {name: "not measured" for name in PEERS if name not in peers}
     whole = report(mine, peers, {**waiting, **left_out}, loads, times)
     whole["plugins"] = part(SANDBOX)
     whole["transports"] = part(TRANSPORTS)
+    whole.update(others())
     text = json.dumps(whole, indent=2, ensure_ascii=False)
     (OUTPUT / "report.json").write_text(text + "\n")
 
