@@ -55,9 +55,8 @@ lint: setup
 bench: setup
 	bench/plugins.py
 	bench/transports.py
-	cargo bench --package caelum-store --bench commit
+	cargo bench --workspace --bench commit
 	bench/run.py
-	cargo build --release --workspace --bin caelum-workflow
 	bench/start.py
 	bench/render.py
 

@@ -53,7 +53,7 @@ def measure(program, only, left_out):
     command = [str(pathlib.Path(program).resolve())]
     if not program:
         run.say("building the bench of plugins")
-        command = ["cargo", "bench", "--package", "caelum-plugin-host", "--bench", "plugins"]
+        command = ["cargo", "bench", "--workspace", "--bench", "plugins"]
         subprocess.run([*command, "--no-run"], cwd=run.ROOT, check=True, timeout=BUILD_SECONDS)
         command += ["--", *([only] if only else [])]
     elif only:

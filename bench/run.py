@@ -218,7 +218,7 @@ def ours(program):
     command = [str(pathlib.Path(program).resolve())]
     if not program:
         say("building the bench of our engine")
-        command = ["cargo", "bench", "--package", "caelum-engine", "--bench", "throughput"]
+        command = ["cargo", "bench", "--workspace", "--bench", "throughput"]
         subprocess.run([*command, "--no-run"], cwd=ROOT, check=True, timeout=INSTALL_SECONDS)
     say("measuring our engine")
     subprocess.run(command, cwd=ROOT, check=True, timeout=OURS_SECONDS, stdout=sys.stderr)

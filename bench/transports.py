@@ -94,7 +94,7 @@ def measured(program, servers):
     command = [str(pathlib.Path(program).resolve())]
     if not program:
         run.say("building the bench of transports")
-        command = ["cargo", "bench", "--package", "caelum-workflow", "--bench", "transports"]
+        command = ["cargo", "bench", "--workspace", "--bench", "transports"]
         subprocess.run([*command, "--no-run"], cwd=run.ROOT, check=True, timeout=BUILD_SECONDS)
         command.append("--")
     run.say("measuring transports")

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -158,8 +159,10 @@ impl Server {
         child.wait().expect("a child can be waited for");
     }
 
-    /// Asks the present life to stop, and waits until it has.
+    /// Asks the present life to stop, and waits until it has. One that does not listen yet may not have come so far that
+    /// it hears the signal: the system ends it then, as a kill would.
     pub(crate) fn stop(&self) {
+        let heeds = self.listens();
         self.signal(Signal::TERM);
         let (child, number) = {
             let mut life = self.life();
@@ -171,6 +174,7 @@ impl Server {
         loop {
             match child.try_wait().expect("a child can be waited for") {
                 Some(status) if status.success() => return,
+                Some(status) if !heeds && status.signal() == Some(Signal::TERM.as_raw()) => return,
                 Some(status) => {
                     self.faults.add(format!("life {number} was asked to stop and ended: {status}"));
                     return;
