@@ -172,13 +172,15 @@ impl Export {
 
     /// Puts the parts of an export together.
     async fn whole(&self, access: &Access) -> Result<ExportView, CommandError> {
-        let part = |offset: usize| {
+        let part = |offset: usize, digest: &str| {
             json!({"workflow_id": self.workflow, "format": self.format.as_str(),
-                   "include_executions": !self.without_executions, "offset": offset})
+                   "include_executions": !self.without_executions, "offset": offset,
+                   "digest": digest})
         };
-        let mut view: ExportView = access.call("export_workflow_data", part(0)).await?;
+        let mut view: ExportView = access.call("export_workflow_data", part(0, "")).await?;
         while let Some(offset) = view.next_offset {
-            let more: ExportView = access.call("export_workflow_data", part(offset)).await?;
+            let more: ExportView =
+                access.call("export_workflow_data", part(offset, &view.digest)).await?;
             view.data.push_str(&more.data);
             view.next_offset = more.next_offset;
         }

@@ -66,6 +66,34 @@ async fn a_long_definition_is_read_in_parts_that_make_the_whole() {
 }
 
 #[tokio::test]
+async fn the_parts_of_an_export_are_of_one_text_whatever_happens_meanwhile() {
+    let world = World::new().await;
+    world.ok("create_workflow", json!({"workflow_id": "long", "steps": steps(1_000)})).await;
+    let first = world.ok("export_workflow_data", json!({"workflow_id": "long"})).await;
+    let ask = |offset: &Value, digest: &Value| json!({"workflow_id": "long", "offset": offset, "digest": digest});
+
+    // Another revision while the parts are being read.
+    let fewer = json!({"workflow_id": "long", "steps": steps(900), "if_exists": "new_revision"});
+    world.ok("create_workflow", fewer).await;
+    let mut text = first["data"].as_str().expect("text").to_owned();
+    let mut next = first.get("next_offset").cloned();
+    while let Some(offset) = next {
+        let part = world.ok("export_workflow_data", ask(&offset, &first["digest"])).await;
+        text.push_str(part["data"].as_str().expect("text"));
+        assert_eq!((&part["revision"], &part["digest"]), (&json!(1), &first["digest"]));
+        next = part.get("next_offset").cloned();
+    }
+
+    let document = caelum_workflow::document::read(&text).expect("it is whole");
+    assert_eq!(document.steps.len(), 1_000);
+    // Once the last part is handed out nothing is kept, and an older text cannot be had any more.
+    let late =
+        world.refused("export_workflow_data", ask(&first["next_offset"], &first["digest"])).await;
+    assert!(late.starts_with("export_changed: ") && late.contains("begin again"), "{late}");
+    world.core.close().await;
+}
+
+#[tokio::test]
 async fn much_output_is_shown_by_its_end() {
     let world = World::new().await;
     let script = "i=0; while [ $i -lt 3000 ]; do echo \"line $i of very much output\"; i=$((i+1)); done; exit 7";

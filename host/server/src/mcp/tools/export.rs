@@ -1,31 +1,37 @@
 //! `export_workflow_data`: a workflow with its executions, as data to keep or to read.
 
+mod kept;
 mod lines;
 mod pages;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use caelum_core::id::Digest;
 use caelum_core::workflow::WorkflowDefinition;
 use caelum_engine::report::Export;
 use caelum_engine::request::Snapshot;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::super::error::ToolError;
 use super::super::tool::{Annotations, Answer, Tool, tool};
 use super::Tools;
 use super::answer::{ANSWER_AIM_BYTES, json_bytes};
 use super::failure::refuse;
-use crate::document::WorkflowDocument;
+use crate::document::{WorkflowDocument, filled};
+
+use kept::{Asked, Kept, Whole};
 
 pub(super) fn tools(tools: &Tools) -> Vec<Tool> {
-    let exporting = tools.clone();
+    let (exporting, kept) = (tools.clone(), Kept::default());
     vec![tool(
         "export_workflow_data",
         "Export a workflow",
         Annotations::READS,
-        move |_, arguments| export(exporting.clone(), arguments),
+        move |_, arguments| export(exporting.clone(), kept.clone(), arguments),
     )]
 }
 
@@ -65,7 +71,7 @@ impl ExportFormat {
 }
 
 /// Exports a workflow's definition and its executions, for backup or analysis. A long export comes in parts: when
-/// `next_offset` is there, call again with it as `offset` and put the parts together.
+/// `next_offset` is there, call again with it as `offset`, with the same `digest`, and put the parts together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExportWorkflowData {
@@ -82,6 +88,9 @@ struct ExportWorkflowData {
     #[serde(default)]
     #[schemars(range(min = 0))]
     offset: Option<usize>,
+    /// The `digest` of the first part, so that every part is of the same text whatever happens to the workflow meanwhile.
+    #[serde(default)]
+    digest: Option<String>,
 }
 
 /// An export, or a part of one.
@@ -103,6 +112,8 @@ pub struct ExportView {
     pub data: String,
     /// How many bytes the whole text has.
     pub total_bytes: usize,
+    /// What the whole text hashes to (SHA-256); names it when the next part is asked for.
+    pub digest: String,
     /// Where the next part begins; missing in the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_offset: Option<usize>,
@@ -113,30 +124,68 @@ impl Answer for ExportView {
         match self.next_offset {
             None => self.data.clone(),
             Some(next) => format!(
-                "{}\n(bytes up to {next} of {}; call again with offset: {next})",
-                self.data, self.total_bytes
+                "{}\n(bytes up to {next} of {}; call again with offset: {next}, digest: {})",
+                self.data, self.total_bytes, self.digest
             ),
         }
     }
 }
 
-async fn export(tools: Tools, arguments: ExportWorkflowData) -> Result<ExportView, ToolError> {
-    let include = arguments.include_executions.unwrap_or(true);
-    let export = tools.engine.export(&arguments.workflow_id, include).await.map_err(refuse)?;
-    let format = arguments.format.unwrap_or_default();
-    let now = tools.engine.now();
-    let text = write(&export, format, now)?;
-    let (data, next_offset) = part(&text, arguments.offset.unwrap_or(0));
+async fn export(
+    tools: Tools,
+    kept: Kept,
+    arguments: ExportWorkflowData,
+) -> Result<ExportView, ToolError> {
+    let asked = Asked {
+        workflow_id: arguments.workflow_id,
+        format: arguments.format.unwrap_or_default(),
+        include_executions: arguments.include_executions.unwrap_or(true),
+    };
+    let digest = filled(arguments.digest.as_ref());
+    let whole = match digest.and_then(|digest| kept.of(&asked, digest)) {
+        Some(whole) => whole,
+        None => Arc::new(written(&tools, asked).await?),
+    };
+    if digest.is_some_and(|digest| digest != whole.digest) {
+        return Err(ToolError::new(
+            "export_changed",
+            format!("the export of `{}` is another one now", whole.asked.workflow_id),
+        )
+        .hint(
+            "something has happened since its first part; begin again without offset and digest",
+        ));
+    }
+    let (data, next_offset) = part(&whole.text, arguments.offset.unwrap_or(0));
+    match next_offset {
+        Some(_) => kept.keep(&whole),
+        None => kept.done(&whole),
+    }
     Ok(ExportView {
-        workflow_id: export.definition.workflow_id.to_string(),
+        workflow_id: whole.asked.workflow_id.clone(),
+        revision: whole.revision,
+        format: whole.asked.format,
+        media_type: whole.asked.format.media_type().to_owned(),
+        executions: whole.executions,
+        executions_omitted: whole.executions_omitted,
+        data,
+        total_bytes: whole.text.len(),
+        digest: whole.digest.clone(),
+        next_offset,
+    })
+}
+
+/// Writes a whole export.
+async fn written(tools: &Tools, asked: Asked) -> Result<Whole, ToolError> {
+    let export =
+        tools.engine.export(&asked.workflow_id, asked.include_executions).await.map_err(refuse)?;
+    let text = write(&export, asked.format, tools.engine.now())?;
+    Ok(Whole {
+        asked,
         revision: export.definition.revision,
-        format,
-        media_type: format.media_type().to_owned(),
         executions: export.executions.len(),
         executions_omitted: export.truncated,
-        data,
-        total_bytes: text.len(),
-        next_offset,
+        digest: Digest::from_bytes(&Sha256::digest(text.as_bytes()).into()).to_string(),
+        text,
     })
 }
 
@@ -167,7 +216,7 @@ fn document(
     let mut document = WorkflowDocument::of(&export.definition);
     document.revisions = earlier_revisions(export)?;
     for (execution, events) in &export.executions {
-        let snapshot = Snapshot { execution: std::sync::Arc::clone(execution), at: now };
+        let snapshot = Snapshot { execution: Arc::clone(execution), at: now };
         let mut whole = match serde_json::to_value(super::status::whole(&snapshot)) {
             Ok(Value::Object(whole)) => whole,
             Ok(_) => Map::new(),
