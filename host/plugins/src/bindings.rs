@@ -1,17 +1,15 @@
 //! The contract `caelum:plugin@0.1.0` as wasmtime's generated types: the only place that knows the WIT files. The
 //! host's own types are in `caelum-core`; `convert.rs` stands between.
 //!
-//! Nothing here is asynchronous: a guest has a thread of its own, which waits where the host has to wait.
+//! Nothing here is asynchronous: a guest that makes the host wait has a thread of its own, which waits.
 
 /// The world of improvement patterns, and the imports that both worlds share.
 pub(crate) mod pattern {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "improvement-pattern",
-        imports: {
-            // A read that the end of the call interrupts is a trap.
-            "caelum:plugin/target@0.1.0": trappable,
-        },
+        // Each of them can end the call with a trap: a read when the time is up, and all of them an inline call.
+        imports: { default: trappable },
     });
 }
 

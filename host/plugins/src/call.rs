@@ -3,11 +3,14 @@
 
 pub(crate) mod describe;
 mod failure;
+mod inline;
 mod perform;
 mod report;
 mod turn;
 
 use std::fmt;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +28,17 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::convert;
 use crate::host::Host;
 use crate::plugin::{Body, Plugin};
-use crate::state::{CallState, Caller, Progress, Remains};
+use crate::state::{CallState, Caller, Place, Progress, Remains};
 use crate::target::Reads;
 use crate::wasi::Determinism;
 
-use perform::{Answer, Operation, Performed, perform};
+use perform::{Answer, Operation, Performed, Spent, perform};
 use turn::Turn;
 
 /// What is said of a call in which the host itself failed.
 const BROKE_DOWN: &str = "a function of the host broke down during the call";
 
+pub(crate) use inline::Quickness;
 pub use report::{CallError, CallReport, Called};
 
 /// How a caller stays in touch with a call.
@@ -151,7 +155,7 @@ async fn run<T: Send + 'static>(
 ) -> Called<T> {
     let report = CallReport::new(host.next_call());
     let Done { report, outcome } = match ready(plugin, &order) {
-        Ok(()) => on_own_thread(host, plugin, order, report, convert).await,
+        Ok(()) => admit_and_run(host, plugin, order, report, convert).await,
         Err(failure) => Done { report, outcome: Err(failure) },
     };
     note(plugin, host, &outcome);
@@ -272,14 +276,44 @@ async fn admitted(
     })
 }
 
-/// Runs a call where guests run. Its answer is read and checked there, too: it may be large, and who waits for it serves
-/// others.
-async fn on_own_thread<T: Send + 'static>(
+/// A call that was admitted, and everything that its guest is given.
+struct Guest {
+    host: Arc<Host>,
+    plugin: Arc<Plugin>,
+    body: Body,
+    operation: Operation,
+    tree: Arc<dyn Tree>,
+    caller: Caller,
+    now: Duration,
+    cancel: CancellationToken,
+    progress: Option<watch::Sender<Progress>>,
+}
+
+impl Guest {
+    /// Runs the guest on this thread.
+    fn run(&self, place: Place) -> (Performed, Spent) {
+        let host = &*self.host;
+        let seed = seed(&self.body, &self.caller.who.digest, &self.operation);
+        let determinism = Determinism { seed, now: self.now };
+        let reads = Reads::new(Arc::clone(&self.tree), Arc::clone(&host.policy), &host.limits);
+        let (caller, cancel) = (self.caller.clone(), self.cancel.clone());
+        let progress = self.progress.clone();
+        let state = CallState::new(caller, host, place, determinism, reads, cancel, progress);
+        let (performed, spent) =
+            perform(host, &self.body, &self.operation, state, host.limits.call_deadline);
+        self.plugin.quickness.note(&performed, &host.limits);
+        (performed, spent)
+    }
+}
+
+/// Runs a call from its turn to its answer: where its caller is when its plugin is quick, on a thread of its own when it
+/// is not.
+async fn admit_and_run<T: Send + 'static>(
     host: &Arc<Host>,
     plugin: &Arc<Plugin>,
     order: Order<'_>,
     mut report: CallReport,
-    convert: impl FnOnce(Answer) -> Result<T, PluginFailure> + Send + 'static,
+    mut convert: impl FnOnce(Answer) -> Result<T, PluginFailure> + Send + 'static,
 ) -> Done<T> {
     let call = report.call;
     let span = info_span!("plugin", name = %plugin.name(), version = %plugin.version(), call);
@@ -292,37 +326,55 @@ async fn on_own_thread<T: Send + 'static>(
         Ok(admitted) => admitted,
         Err(reason) => return Done { report, outcome: Err(PluginFailure::Host(reason)) },
     };
+    let broke_down = |message: String| Done {
+        report: CallReport::new(call),
+        outcome: Err(PluginFailure::Host(HostReason::Internal { message })),
+    };
     // Whoever drops this future has lost interest: the guest is interrupted.
     let cancel = cancel.child_token();
     let _interest = cancel.clone().drop_guard();
-    let caller = Caller { who: Arc::clone(&plugin.who), call };
-    let tree = tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new()));
-    let (sender, told) = oneshot::channel();
-    let guest = {
-        let host = Arc::clone(host);
-        move || {
-            let _turn = turn;
-            let _span = span.entered();
-            let seed = seed(&body, &caller.who.digest, &operation);
-            let determinism = Determinism { seed, now };
-            let reads = Reads::new(tree, Arc::clone(&host.policy), &host.limits);
-            let state = CallState::new(caller, &host, determinism, reads, cancel, progress);
-            perform(&host, &body, operation, state, host.limits.call_deadline, |performed| {
-                let outcome = fill(&mut report, performed).and_then(convert);
-                // Whoever has gone away is told nothing.
-                drop(sender.send(Done { report, outcome }));
-            });
+    let guest = Guest {
+        host: Arc::clone(host),
+        plugin: Arc::clone(plugin),
+        body,
+        operation,
+        tree: tree.unwrap_or_else(|_| Arc::new(caelum_core::tree::MapTree::new())),
+        caller: Caller { who: Arc::clone(&plugin.who), call },
+        now,
+        cancel,
+        progress,
+    };
+    // WASI can make the host wait, and its calls are not counted.
+    if plugin.quickness.admits() && !guest.body.uses_wasi() {
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let _span = span.enter();
+            let (performed, _spent) = guest.run(Place::Inline);
+            if performed.needs_thread {
+                return ControlFlow::Continue((report, convert));
+            }
+            report.inline = true;
+            let outcome = fill(&mut report, performed).and_then(convert);
+            ControlFlow::Break(Done { report, outcome })
+        }));
+        match attempt {
+            Ok(ControlFlow::Break(done)) => return done,
+            Ok(ControlFlow::Continue(given_back)) => (report, convert) = given_back,
+            Err(_) => return broke_down(BROKE_DOWN.to_owned()),
         }
+    }
+    let (sender, told) = oneshot::channel();
+    let job = move || {
+        let _turn = turn;
+        let _span = span.entered();
+        let (performed, _spent) = guest.run(Place::OwnThread);
+        let outcome = fill(&mut report, performed).and_then(convert);
+        // Whoever has gone away is told nothing.
+        drop(sender.send(Done { report, outcome }));
     };
-    let message = match host.runtime.run_guest(guest) {
-        Ok(()) => match told.await {
-            Ok(done) => return done,
-            Err(_) => BROKE_DOWN.to_owned(),
-        },
-        Err(error) => format!("the system gave it no thread: {error}"),
-    };
-    let reason = HostReason::Internal { message };
-    Done { report: CallReport::new(call), outcome: Err(PluginFailure::Host(reason)) }
+    match host.runtime.run_guest(job) {
+        Ok(()) => told.await.unwrap_or_else(|_| broke_down(BROKE_DOWN.to_owned())),
+        Err(error) => broke_down(format!("the system gave it no thread: {error}")),
+    }
 }
 
 /// Derives the random numbers of a call from everything that it is given: the same call, the same numbers.

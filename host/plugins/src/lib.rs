@@ -2,7 +2,8 @@
 //!
 //! A plugin is a pure function: it reads a tree through one import and returns data. This crate never writes to a
 //! component and opens no network connection; it reads plugin files, reads and writes its own cache of compiled code,
-//! and starts one kind of process, its own compiler. Guests run on threads of their own, each call in a fresh instance that is dropped with it.
+//! and starts one kind of process, its own compiler. Each call has a fresh instance that is dropped with it. Guests run
+//! on threads of their own, but for those that have proved to be over before such a thread would have woken up.
 //!
 //! ```no_run
 //! # async fn example(tree: std::sync::Arc<dyn caelum_core::tree::Tree>) -> Result<(), Box<dyn std::error::Error>> {

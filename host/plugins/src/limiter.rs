@@ -3,6 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 use crate::limits::Limits;
+use crate::state::NeedsThread;
 
 /// What a growth was refused for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_bytes_max: u64,
+    /// Beyond this an inline call ends. No limit, where it is not one.
+    inline_memory_bytes_max: u64,
     table_elements_max: u64,
     instances_max: usize,
     tables_max: usize,
@@ -41,6 +44,7 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Limiter {
             memory_bytes_max: limits.memory_bytes_max,
+            inline_memory_bytes_max: u64::MAX,
             table_elements_max: limits.table_elements_max,
             instances_max: usize::try_from(limits.instances_max).unwrap_or(usize::MAX),
             tables_max: usize::try_from(limits.tables_max).unwrap_or(usize::MAX),
@@ -51,6 +55,11 @@ impl Limiter {
             last_table_growth: 0,
             refused: None,
         }
+    }
+
+    /// Builds the limiter of an inline call.
+    pub(crate) fn inline(limits: &Limits) -> Self {
+        Limiter { inline_memory_bytes_max: limits.inline_memory_bytes_max, ..Limiter::new(limits) }
     }
 
     /// Returns what all memories have together. Memories never shrink, so at the end of a call this is its peak.
@@ -73,6 +82,9 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current) as u64;
         let wanted_bytes = self.memory_bytes.saturating_add(growth);
+        if wanted_bytes > self.inline_memory_bytes_max {
+            return Err(NeedsThread.into());
+        }
         if wanted_bytes > self.memory_bytes_max {
             self.refused = Some(Refusal::Memory { wanted_bytes });
             return Ok(false);

@@ -26,6 +26,10 @@ pub struct Limits {
     /// Bytes of all memories of a call together (default 64 MiB, ceiling 1 GiB): five times what a Python plugin
     /// starts with. Enforced by `limiter.rs`.
     pub memory_bytes_max: u64,
+    /// Bytes of all memories of a call together that runs on the thread of its caller (default 4 MiB, ceiling 64 MiB): a
+    /// guest in Rust begins with 1.1 MiB, and touching this much takes a millisecond. A call that needs more is begun
+    /// again on a thread of its own; with less than a page, 64 KiB, every call runs on one. Enforced by `limiter.rs`.
+    pub inline_memory_bytes_max: u64,
     /// Elements of all tables of a call together (default 50,000, ceiling 500,000): the largest toolchain needs
     /// 7,696. Enforced by `limiter.rs`.
     pub table_elements_max: u64,
@@ -117,6 +121,7 @@ impl Default for Limits {
             instantiate_deadline: Duration::from_secs(1),
             describe_deadline: Duration::from_millis(250),
             memory_bytes_max: 64 * MIB,
+            inline_memory_bytes_max: 4 * MIB,
             table_elements_max: 50_000,
             instances_max: 100,
             memories_max: 8,
@@ -174,6 +179,7 @@ impl Limits {
         instantiate_deadline: Duration::from_secs(60),
         describe_deadline: Duration::from_secs(60),
         memory_bytes_max: 1024 * MIB,
+        inline_memory_bytes_max: 64 * MIB,
         table_elements_max: 500_000,
         instances_max: 1_000,
         memories_max: 80,
@@ -243,6 +249,7 @@ impl Limits {
         durations!(call_deadline, instantiate_deadline, describe_deadline);
         numbers!(
             memory_bytes_max,
+            inline_memory_bytes_max,
             table_elements_max,
             instances_max,
             memories_max,

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use caelum_core::id::Digest;
 use caelum_core::tree::{Entry, EntryKind};
@@ -60,12 +60,31 @@ pub(crate) struct DeadlinePassed;
 #[error("the call was cancelled")]
 pub(crate) struct CallCancelled;
 
+/// Where a call runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the thread of its caller, which serves others, too: it may compute for a moment, and nothing else.
+    Inline,
+    /// On a thread of its own.
+    OwnThread,
+}
+
+/// The call cannot go on where its caller is; the trap that ends an inline call.
+#[derive(Debug, thiserror::Error)]
+#[error("the call needs a thread of its own")]
+pub(crate) struct NeedsThread;
+
+/// How long an inline call may run before a tick of the clock ends it: the first tick may come at once.
+const GRACE: Duration = Duration::from_millis(1);
+
 /// The data of one call's store.
 pub(crate) struct CallState {
     pub(crate) caller: Caller,
     pub(crate) limiter: Limiter,
     pub(crate) deadline: Instant,
     pub(crate) cancel: CancellationToken,
+    place: Place,
+    begun: Instant,
     pub(crate) host_calls: u64,
     progress: Option<watch::Sender<Progress>>,
     limits: Arc<Limits>,
@@ -96,20 +115,28 @@ impl CallState {
     pub(crate) fn new(
         caller: Caller,
         host: &Host,
+        place: Place,
         determinism: Determinism,
         reads: Reads,
         cancel: CancellationToken,
         progress: Option<watch::Sender<Progress>>,
     ) -> Self {
         let limits = &host.limits;
+        let limiter = match place {
+            Place::Inline => Limiter::inline(limits),
+            Place::OwnThread => Limiter::new(limits),
+        };
+        let begun = Instant::now();
         let room = CaptureRoom::new(limits.output_bytes_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.handles_max).unwrap_or(usize::MAX));
         CallState {
             caller,
-            limiter: Limiter::new(limits),
-            deadline: Instant::now(),
+            limiter,
+            deadline: begun,
             cancel,
+            place,
+            begun,
             host_calls: 0,
             progress,
             limits: Arc::clone(limits),
@@ -156,10 +183,27 @@ impl CallState {
         if self.cancel.is_cancelled() {
             return Err(CallCancelled.into());
         }
-        if Instant::now() >= self.deadline {
+        let now = Instant::now();
+        if now >= self.deadline {
             return Err(DeadlinePassed.into());
         }
+        if self.place == Place::Inline && now - self.begun >= GRACE {
+            return Err(NeedsThread.into());
+        }
         Ok(())
+    }
+
+    /// Counts a call of the host.
+    ///
+    /// # Errors
+    ///
+    /// The trap that ends an inline call: what it would have said or read is said and read when it is begun again.
+    fn host_call(&mut self) -> wasmtime::Result<()> {
+        self.host_calls += 1;
+        match self.place {
+            Place::Inline => Err(NeedsThread.into()),
+            Place::OwnThread => Ok(()),
+        }
     }
 
     /// Waits for what happens to handles, at most until the call must end.
@@ -188,7 +232,7 @@ impl CallState {
         &mut self,
         read: impl FnOnce(&mut Reads) -> Result<T, ReadError> + Send + 'static,
     ) -> wasmtime::Result<Result<T, target::ErrorCode>> {
-        self.host_calls += 1;
+        self.host_call()?;
         let io = |message: &str| Ok(Err(target::ErrorCode::Io(message.to_owned())));
         let Some(mut reads) = self.reads.take() else {
             return io("an earlier read has failed");
@@ -304,12 +348,17 @@ fn guest_entries(entries: Vec<Entry>) -> Vec<target::Entry> {
 impl types::Host for CallState {}
 
 impl log::Host for CallState {
-    fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
-        self.host_calls += 1;
+    fn log(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
+        self.host_call()?;
         let bytes = message.len()
             + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if !self.book.admit(bytes) {
-            return;
+            return Ok(());
         }
         self.keep(LogLine {
             level: match level {
@@ -326,17 +375,18 @@ impl log::Host for CallState {
                 .map(|(name, value)| (text::line(name), text::line(value)))
                 .collect(),
         });
+        Ok(())
     }
 }
 
 impl control::Host for CallState {
-    fn is_cancelled(&mut self) -> bool {
-        self.host_calls += 1;
-        self.cancel.is_cancelled()
+    fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
+        self.host_call()?;
+        Ok(self.cancel.is_cancelled())
     }
 
-    fn progress(&mut self, done: u32, total: Option<u32>, message: String) {
-        self.host_calls += 1;
+    fn progress(&mut self, done: u32, total: Option<u32>, message: String) -> wasmtime::Result<()> {
+        self.host_call()?;
         if let Some(progress) = &self.progress {
             let message = text::line(&message);
             progress.send_modify(|latest| {
@@ -344,6 +394,7 @@ impl control::Host for CallState {
                 *latest = Progress { done: done.max(latest.done), total, message };
             });
         }
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 use caelum_core::evidence::Evidence;
 use caelum_core::task::Output;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use bindings::caelum::plugin::{control, log, target, types};
@@ -66,6 +68,9 @@ impl WasiView for Nothing {
     }
 }
 
+/// What a slot of the pool keeps, as ours.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
 /// Returns an engine as it is when nothing is said but where memory comes from.
 pub(crate) fn engine(pooled: bool) -> Engine {
     let mut config = Config::new();
@@ -76,6 +81,11 @@ pub(crate) fn engine(pooled: bool) -> Engine {
             .total_memories(16)
             .total_tables(32)
             .total_stacks(0);
+        if PoolingAllocationConfig::is_pagemap_scan_available() {
+            pool.pagemap_scan(Enabled::Yes)
+                .linear_memory_keep_resident(KEPT_BYTES)
+                .table_keep_resident(KEPT_BYTES);
+        }
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Engine::new(&config).expect("a plain engine")

@@ -1,18 +1,19 @@
 //! One gate check through the host, with every limit on, beside the bare engine that instantiates the same guest and calls
 //! it. The two take turns in one process, so that the ratio means something on any machine.
 
-use std::fs;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use caelum_plugin_host::Allocator;
+use caelum_plugin_host::{Allocator, Limits, Options};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::Runtime;
 use wasmtime::component::Component;
 
 use crate::bare::{self, Bare};
-use crate::hosted::{Hosted, component, evidence};
+use crate::hosted::{Hosted, component, evidence, options};
 use crate::{Figures, Row, percentile, us};
 
 /// How many times the two take turns.
@@ -38,29 +39,56 @@ const SPAN: Duration = Duration::from_millis(500);
 const RATIO_MAX: f64 = 1.5;
 
 pub(crate) fn measure(figures: &mut Figures) {
-    for (allocator, key, title) in [
-        (Allocator::OnDemand, "gate", "A gate check"),
-        (Allocator::Pooling, "gate_pooled", "A gate check, instances from a pool"),
+    // A guest has at least a page.
+    let never = Limits { inline_memory_bytes_max: 1, ..Limits::default() };
+    for (key, title, limits, allocator) in [
+        ("gate", "A gate check", Limits::default(), Allocator::OnDemand),
+        ("gate_thread", "A gate check on a thread of its own", never, Allocator::OnDemand),
+        (
+            "gate_pooled",
+            "A gate check, instances from a pool",
+            Limits::default(),
+            Allocator::Pooling,
+        ),
     ] {
-        if figures.wanted(key) {
-            one(figures, allocator, key, title);
+        if !figures.wanted(key) {
+            continue;
+        }
+        let engine = bare::engine(allocator == Allocator::Pooling);
+        let code = Component::from_binary(&engine, component()).expect("compiles");
+        let bare = Arc::new(Bare::new(&code, &evidence()));
+        let hosted = Hosted::bundled(component(), Options { limits, allocator, ..options() });
+        let ours = || {
+            black_box(hosted.check());
+        };
+        if limits == never {
+            // The way that tokio offers to programs that must not compute where they serve.
+            let runtime = Runtime::new().expect("threads");
+            let bare = || {
+                let bare = Arc::clone(&bare);
+                let call = runtime.spawn_blocking(move || bare.check());
+                runtime.block_on(call).expect("no panic");
+            };
+            one(figures, key, title, &ours, &bare);
+        } else {
+            one(figures, key, title, &ours, &|| bare.check());
         }
     }
 }
 
-fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
-    let hosted = Hosted::bundled(component(), allocator);
-    let engine = bare::engine(allocator == Allocator::Pooling);
-    let code = Component::from_binary(&engine, component()).expect("compiles");
-    let bare = Bare::new(&code, &evidence());
-    let ours = || {
-        black_box(hosted.check());
-    };
+/// Lets both take turns, and writes down what each took.
+fn one(
+    figures: &mut Figures,
+    key: &str,
+    title: &str,
+    ours: &(dyn Fn() + Sync),
+    bare: &(dyn Fn() + Sync),
+) {
     let (mut ours_times, mut bare_times) = (Vec::new(), Vec::new());
     let (mut ours_spent, mut bare_spent) = (0, 0);
     for _ in 0..ROUNDS {
         ours_spent += turn(&mut ours_times, ours);
-        bare_spent += turn(&mut bare_times, || bare.check());
+        bare_spent += turn(&mut bare_times, bare);
     }
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         let (ours, bare) =
@@ -74,15 +102,13 @@ fn one(figures: &mut Figures, allocator: Allocator, key: &str, title: &str) {
         figures.add(row.beside(bare).noted(note));
     }
     let spent = |nanoseconds: u64| nanoseconds as f64 / 1e3 / (ROUNDS * CALLS) as f64;
-    if bare_spent > 0 {
-        let title = format!("{title}, processor time of all threads together, mean");
-        let row = Row::time(&format!("{key}_cpu_us"), &title, "µs", spent(ours_spent));
-        figures.add(row.beside(spent(bare_spent)));
-    }
+    let processor = format!("{title}, processor time of all threads together, mean");
+    let row = Row::time(&format!("{key}_cpu_us"), &processor, "µs", spent(ours_spent));
+    figures.add(row.beside(spent(bare_spent)));
     let (mut ours_rates, mut bare_rates) = (Vec::new(), Vec::new());
     for _ in 0..SPANS {
-        ours_rates.push(per_s(&ours));
-        bare_rates.push(per_s(&|| bare.check()));
+        ours_rates.push(per_s(ours));
+        bare_rates.push(per_s(bare));
     }
     let middle = |rates: &mut Vec<f64>| {
         rates.sort_by(f64::total_cmp);
@@ -105,16 +131,11 @@ fn turn(times: &mut Vec<Duration>, check: impl Fn()) -> u64 {
     processor_ns().saturating_sub(before)
 }
 
-/// Returns how much processor time all threads of this process have had, in nanoseconds; nothing where the system does
-/// not say. Other work on the machine does not change it.
+/// Returns how much processor time all threads of this process have had, in nanoseconds. Other work on the machine does
+/// not change it.
 fn processor_ns() -> u64 {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return 0 };
-    let spent = |path: PathBuf| {
-        // proc(5): time on a processor, time in its queue, turns.
-        let told = fs::read_to_string(path.join("schedstat")).ok()?;
-        told.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    threads.filter_map(|thread| spent(thread.ok()?.path())).sum()
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    spent.tv_sec as u64 * 1_000_000_000 + spent.tv_nsec as u64
 }
 
 /// Returns how many calls per second some callers get together.

@@ -10,9 +10,7 @@ use caelum_core::id::{Digest, MachineId};
 use caelum_core::plugin::PluginKind;
 use caelum_core::task::{OutcomeStatus, Output, TaskOutcome};
 use caelum_core::tree::MapTree;
-use caelum_plugin_host::{
-    Allocator, BundledPlugin, CallControl, Called, Compiler, Options, Plugin, Plugins,
-};
+use caelum_plugin_host::{BundledPlugin, CallControl, Called, Compiler, Options, Plugin, Plugins};
 use serde_json::{Map, json};
 use tokio::runtime::Runtime;
 
@@ -69,10 +67,10 @@ pub(crate) struct Hosted {
 
 impl Hosted {
     /// A host that has the component as its own.
-    pub(crate) fn bundled(component: &'static [u8], allocator: Allocator) -> Self {
+    pub(crate) fn bundled(component: &'static [u8], options: Options) -> Self {
         let guest = BundledPlugin { name: VALIDATOR.to_owned(), bytes: Cow::Borrowed(component) };
         let runtime = Arc::new(Runtime::new().expect("threads"));
-        Hosted::open(runtime, Options { allocator, ..options() }, vec![guest], VALIDATOR)
+        Hosted::open(runtime, options, vec![guest], VALIDATOR)
     }
 
     /// A host that finds the validator in a folder, and its code in a cache when it is there.

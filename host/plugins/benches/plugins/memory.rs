@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use caelum_plugin_host::Allocator;
-
-use crate::hosted::{Hosted, component};
+use crate::hosted::{Hosted, component, options};
 use crate::{Figures, Row};
 
 /// How many calls are made.
@@ -20,7 +18,7 @@ pub(crate) fn measure(figures: &mut Figures) {
     if !figures.wanted("memory_100k") {
         return;
     }
-    let hosted = Hosted::bundled(component(), Allocator::OnDemand);
+    let hosted = Hosted::bundled(component(), options());
     for _ in 0..WARM_UP {
         hosted.check();
     }

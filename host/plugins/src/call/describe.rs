@@ -13,7 +13,7 @@ use crate::convert;
 use crate::host::Host;
 use crate::loader::{LoadError, Source};
 use crate::plugin::Body;
-use crate::state::{CallState, Caller, Who};
+use crate::state::{CallState, Caller, Place, Who};
 use crate::target::Reads;
 use crate::wasi::Determinism;
 
@@ -34,7 +34,7 @@ pub(crate) async fn describe(
     // Whoever drops this future has lost interest: the guest is interrupted.
     let cancel = CancellationToken::new();
     let _interest = cancel.clone().drop_guard();
-    let state = CallState::new(caller, host, determinism, reads, cancel, None);
+    let state = CallState::new(caller, host, Place::OwnThread, determinism, reads, cancel, None);
     let (sender, told) = oneshot::channel();
     let place = Arc::clone(&host.describes).acquire_owned().await.expect("it is never closed");
     let guest = {
@@ -42,9 +42,9 @@ pub(crate) async fn describe(
         let deadline = host.limits.describe_deadline;
         move || {
             let _place = place;
+            let (performed, _spent) = perform(&host, &body, &Operation::Describe, state, deadline);
             // Whoever has gone away is told nothing.
-            let tell = |performed| drop(sender.send(performed));
-            perform(&host, &body, Operation::Describe, state, deadline, tell);
+            drop(sender.send(performed));
         }
     };
     let failed = |message: String| LoadError::Describe { message };

@@ -1,5 +1,5 @@
-//! One call on a fresh store: instantiate, call, and take what is left. The guest is interrupted by the engine's clock
-//! while it computes; where it waits for the host, the host waits no longer than it may.
+//! One call on a fresh store: instantiate, call, and take what is left. The guest is interrupted by the
+//! engine's clock while it computes; where it waits for the host, the host waits no longer than it may.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::bindings::{pattern_export, types, validator_export};
 use crate::host::Host;
 use crate::plugin::Body;
-use crate::state::{CallState, Remains};
+use crate::state::{CallState, NeedsThread, Remains};
 
 use super::failure::{Moment, reason};
 
@@ -35,6 +35,9 @@ pub(crate) enum Answer {
 /// A call that is over, one way or the other.
 pub(crate) struct Performed {
     pub(crate) answer: Result<Answer, HostReason>,
+    /// Whether it ended because it needs a thread of its own. Then it is to be begun again there, and nothing else here
+    /// means anything.
+    pub(crate) needs_thread: bool,
     /// Whether the instance could be made at all.
     pub(crate) stood: bool,
     pub(crate) instantiated: Duration,
@@ -43,19 +46,21 @@ pub(crate) struct Performed {
     pub(crate) remains: Remains,
 }
 
-/// Runs one call on this thread. Its instance is made for it and dropped with it, so that nothing survives and a trap
+/// The instance of a call that is over. Giving its memory back takes about as long as making it, and nobody has to wait
+/// for that.
+pub(crate) struct Spent {
+    _store: Store<CallState>,
+}
+
+/// Runs one call on this thread. Its instance is made for it and dropped after it, so that nothing survives and a trap
 /// costs nothing.
-///
-/// `tell` is told the answer before the instance is taken down: giving its memory back takes about as long as making
-/// it, and nobody has to wait for that.
 pub(crate) fn perform(
     host: &Host,
     body: &Body,
-    operation: Operation,
+    operation: &Operation,
     state: CallState,
     deadline: Duration,
-    tell: impl FnOnce(Performed),
-) {
+) -> (Performed, Spent) {
     let _ticking = host.runtime.ticking();
     // What WASI waits for is waited for there.
     let _threads = host.runtime.threads().enter();
@@ -73,27 +78,25 @@ pub(crate) fn perform(
     let instance = instantiate(body, &mut store);
     let stands = Instant::now();
     let stood = instance.is_ok();
-    let (answer, duration) = match instance {
+    let (answer, moment) = match instance {
         Ok(instance) => {
             limit_to(&mut store, stands + deadline);
-            let answer = call(&instance, &mut store, operation);
-            let duration = stands.elapsed();
-            let moment = Moment::Call(deadline);
-            (answer.map_err(|error| reason(&error, store.data(), &host.limits, moment)), duration)
+            (call(&instance, &mut store, operation), Moment::Call(deadline))
         }
-        Err(error) => {
-            let moment = Moment::Instantiate(limit);
-            (Err(reason(&error, store.data(), &host.limits, moment)), Duration::ZERO)
-        }
+        Err(error) => (Err(error), Moment::Instantiate(limit)),
     };
-    tell(Performed {
-        answer,
+    let duration = if stood { stands.elapsed() } else { Duration::ZERO };
+    let needs_thread = answer.as_ref().is_err_and(|error| error.is::<NeedsThread>());
+    let performed = Performed {
+        answer: answer.map_err(|error| reason(&error, store.data(), &host.limits, moment)),
+        needs_thread,
         stood,
         instantiated: stands - begun,
         duration,
         deadline_left: deadline.saturating_sub(duration),
         remains: store.data_mut().take_remains(),
-    });
+    };
+    (performed, Spent { _store: store })
 }
 
 /// Gives the guest until then: it is asked at every tick of the clock while it computes, and what the host waits for on
@@ -118,7 +121,7 @@ fn instantiate(body: &Body, store: &mut Store<CallState>) -> wasmtime::Result<In
 fn call(
     instance: &Instance,
     store: &mut Store<CallState>,
-    operation: Operation,
+    operation: &Operation,
 ) -> wasmtime::Result<Answer> {
     Ok(match (instance, operation) {
         (Instance::Pattern(pattern), Operation::Describe) => {
@@ -128,21 +131,17 @@ fn call(
             Answer::Validator(validator.caelum_plugin_validator().call_describe(store)?)
         }
         (Instance::Pattern(pattern), Operation::Validate { parameters, context }) => {
-            Answer::Assessment(pattern.caelum_plugin_pattern().call_validate(
-                store,
-                &parameters,
-                &context,
-            )?)
+            Answer::Assessment(
+                pattern.caelum_plugin_pattern().call_validate(store, parameters, context)?,
+            )
         }
         (Instance::Pattern(pattern), Operation::Plan { parameters, context }) => {
-            Answer::Plan(pattern.caelum_plugin_pattern().call_plan(store, &parameters, &context)?)
+            Answer::Plan(pattern.caelum_plugin_pattern().call_plan(store, parameters, context)?)
         }
         (Instance::Validator(validator), Operation::Judge { evidence, parameters }) => {
-            Answer::Verdict(validator.caelum_plugin_validator().call_judge(
-                store,
-                &evidence,
-                &parameters,
-            )?)
+            Answer::Verdict(
+                validator.caelum_plugin_validator().call_judge(store, evidence, parameters)?,
+            )
         }
         (Instance::Pattern(_), Operation::Judge { .. })
         | (Instance::Validator(_), Operation::Validate { .. } | Operation::Plan { .. }) => {

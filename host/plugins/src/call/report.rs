@@ -31,6 +31,8 @@ pub struct CallReport {
     pub entries_read: u64,
     /// How often it asked for what is withheld.
     pub reads_denied: u64,
+    /// Whether it ran on the thread of its caller, as calls of quick plugins do.
+    pub inline: bool,
     /// What it said.
     pub logs: Logs,
 }
@@ -48,6 +50,7 @@ impl CallReport {
             bytes_read: 0,
             entries_read: 0,
             reads_denied: 0,
+            inline: false,
             logs: Logs::default(),
         }
     }

@@ -6,6 +6,7 @@ mod compiler;
 mod guests;
 mod harness;
 mod hostile;
+mod inline;
 mod live;
 mod loading;
 mod noticed;

@@ -8,6 +8,7 @@ use std::path::Path;
 /// Number, file (from the root of the repository), and test.
 const TESTS: &[(&[u8], &str, &str)] = &[
     (&[1, 75], HOSTILE, "an_infinite_loop_ends_at_the_deadline_and_others_are_served_meanwhile"),
+    (&[1, 6, 30], INLINE, "what_cannot_be_done_inline_is_begun_again_and_answered_as_ever"),
     (&[2, 3, 4], HOSTILE, "loops_in_every_other_place_end_too"),
     (&[5], HOSTILE, "a_loop_over_the_whole_memory_ends_too"),
     (&[6], SECURITY, "n6_as_many_loops_as_processors_hold_up_nobody_who_asks_the_host"),
@@ -118,6 +119,11 @@ const HELD: &[(&str, &str, &str)] = &[
     ("instantiate_deadline", HOSTILE, "loops_in_every_other_place_end_too"),
     ("describe_deadline", HOSTILE, "loops_in_every_other_place_end_too"),
     ("memory_bytes_max", HOSTILE, "more_memory_than_allowed_is_told_as_such"),
+    (
+        "inline_memory_bytes_max",
+        INLINE,
+        "a_call_that_wants_more_memory_than_an_inline_one_may_is_begun_again_elsewhere",
+    ),
     ("table_elements_max", HOSTILE, "a_table_cannot_grow_without_end"),
     ("instances_max", SECURITY, "n16_more_instances_or_tables_than_allowed_are_refused"),
     ("memories_max", HOSTILE, "many_small_memories_are_too_many"),
@@ -191,6 +197,7 @@ const HOSTILE: &str = "host/plugins/tests/host/hostile.rs";
 const SECURITY: &str = "host/plugins/tests/host/security.rs";
 const WASI: &str = "host/plugins/tests/host/wasi.rs";
 const LOADING: &str = "host/plugins/tests/host/loading.rs";
+const INLINE: &str = "host/plugins/tests/host/inline.rs";
 const CALLS: &str = "host/plugins/tests/host/calls.rs";
 const SDK: &str = "host/plugins/tests/host/sdk.rs";
 const LIVE: &str = "host/plugins/tests/host/live.rs";

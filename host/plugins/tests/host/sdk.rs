@@ -54,7 +54,12 @@ pub(crate) fn patient() -> Limits {
     }
 }
 
-async fn behave(plugins: &Watched, plugin: &Arc<Plugin>, parameters: Value) -> Called<Verdict> {
+/// Has the hostile guest judge something.
+pub(crate) async fn behave(
+    plugins: &Watched,
+    plugin: &Arc<Plugin>,
+    parameters: Value,
+) -> Called<Verdict> {
     let files = [("a.txt", "text"), (".env", "SECRET=1"), (".git/config", "x")];
     let tree: MapTree = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
     let evidence = evidence_with("report.xml", "<ok/>");

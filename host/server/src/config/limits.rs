@@ -270,6 +270,12 @@ pub(super) const LIMITS: &[Limit] = &[
         Place::Engine(|options| Slot::Large(&mut options.plugins.limits.memory_bytes_max)),
     ),
     limit(
+        "plugin_inline_memory_max_bytes",
+        (1, PLUGIN.inline_memory_bytes_max),
+        "Bytes of memory of one call of a quick plugin that runs on the thread of its caller; below 65536 none does.",
+        Place::Engine(|options| Slot::Large(&mut options.plugins.limits.inline_memory_bytes_max)),
+    ),
+    limit(
         "plugin_calls_max",
         (1, 1_024),
         "Calls of plugins at the same time; the default is the number of processors.",
