@@ -143,7 +143,6 @@ test("an execution appears and moves on without a reload", async () => {
   await row("release").getByText("executing").waitFor();
   await row("release").getByText("2/5").waitFor();
   await accessible("the list");
-  await picture("executions");
 });
 
 test("the list is filtered by status and by workflow, and the filter is part of the address", async () => {
@@ -172,7 +171,7 @@ test("a failed execution shows why, with what the program said", async () => {
 
   await page.getByRole("heading", { name: /Step suite failed/ }).waitFor();
   await page.getByText("2 of 90 tests failed", { exact: true }).waitFor();
-  await page.getByText("step did not run because of it").or(page.getByText("steps did not run")).waitFor();
+  await page.getByText("1 step did not run because of it").waitFor();
   await accessible("a failed execution");
   await picture("failed");
 });
@@ -181,7 +180,6 @@ test("a running execution is followed step by step, and its graph is walked with
   await page.getByRole("link", { name: "Executions", exact: true }).click();
   await row("release").getByRole("link").first().click();
   await page.getByRole("link", { name: "Step wait-for-slot: acting" }).waitFor();
-  await picture("running");
 
   writeFileSync(join(root, "slot"), "");
 
@@ -265,8 +263,6 @@ test("a pattern is planned on a component whose name is completed, and a mistake
   await page.getByLabel(/^tool/).selectOption("curl");
   await page.getByLabel("targets").fill("compose, dockerfile");
   await accessible("the form");
-  await page.evaluate(() => scrollTo(0, 0));
-  await picture("apply");
   await page.getByRole("button", { name: "Show what would change" }).click();
 
   await page.getByRole("heading", { name: "What would change" }).waitFor();
@@ -349,7 +345,6 @@ test("health tells how the server is and what its machines do", async () => {
   await page.getByText("healthy").waitFor();
   await page.getByRole("rowheader", { name: /local/ }).waitFor();
   await accessible("health");
-  await picture("health");
 });
 
 test("the page finds its server again after a restart", async () => {
@@ -394,7 +389,6 @@ test("it is as readable in the dark and on a small screen", async () => {
   }
   await page.goto(`${server.origin}/#/metrics`);
   await page.getByRole("figure").first().waitFor();
-  await picture("dark-metrics");
 
   await page.setViewportSize({ width: 380, height: 800 });
   for (const path of [`executions/${release}`, "metrics", "applications", "apply", "plugins", "health"]) {

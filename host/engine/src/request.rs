@@ -31,7 +31,7 @@ pub enum IfExists {
 }
 
 /// A workflow to create.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NewWorkflow {
     /// Its name.
     pub workflow_id: String,

@@ -22,16 +22,15 @@ use crate::loader::{self, Captured, Form, HeaderError, LoadError, Manifest, Sour
 use crate::parameters::Schema;
 use crate::plugin::{Body, Plugin};
 use crate::quarantine::StrikeBook;
-use crate::runtime::{Runtime, RuntimeError, TrustedArtifact, chain};
+use crate::runtime::{DESCRIBES_MAX, Runtime, RuntimeError, TrustedArtifact, chain};
 use crate::state::CallState;
 use crate::target::Policy;
 use crate::text;
 use crate::trust::Trusted;
 use crate::wasi;
 
-/// How many plugins are asked who they are at the same time: enough that one that takes all its time holds up no other,
-/// few enough that a folder full of them leaves the processors to calls.
-const DESCRIBES_MAX: usize = 2;
+/// What the engine says when a component declares more than a slot of the pool has. The error has no public type.
+const POOL: &str = "does not fit in pooling allocator requirements";
 
 /// What all plugins share.
 pub(crate) struct Host {
@@ -67,7 +66,7 @@ impl Host {
         Ok(Host {
             runtime,
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            describes: Arc::new(Semaphore::new(DESCRIBES_MAX)),
+            describes: Arc::new(Semaphore::new(DESCRIBES_MAX as usize)),
             compilers: Compilers::new(compiler, Arc::clone(&limits)),
             limits,
             strikes: StrikeBook::default(),
@@ -214,7 +213,7 @@ impl Host {
         let duration_ms = begun.elapsed().as_millis() as u64;
         debug!(essence = essence.short(), duration_ms, "compiled a plugin");
         let (host, key) = (Arc::clone(self), essence.clone());
-        let code = self.blocking(move || Ok(host.adopt(made, &key)?)).await?;
+        let code = self.blocking(move || host.adopt(made, &key)).await?;
         drop(making);
         Ok((code, essence))
     }
@@ -232,7 +231,7 @@ impl Host {
 
     /// Puts what the compiler has made into the cache and loads it from there; where there is no cache, as it is.
     /// Blocks.
-    fn adopt(&self, mut made: Artifact, essence: &Digest) -> Result<Component, CompileError> {
+    fn adopt(&self, mut made: Artifact, essence: &Digest) -> Result<Component, LoadError> {
         let unusable = |message: String| CompileError::Unusable { message: text::line(&message) };
         if let Some(cache) = &self.cache {
             let code = made.bytes().map_err(|error| unusable(error.to_string()))?;
@@ -243,9 +242,16 @@ impl Host {
             // The disk is full, or somebody empties the cache.
         }
         let sealed = made.sealed().map_err(|error| unusable(error.to_string()))?;
-        self.runtime
-            .load_compiled(&TrustedArtifact(&sealed))
-            .map_err(|error| unusable(chain(&error)))
+        self.runtime.load_compiled(&TrustedArtifact(&sealed)).map_err(|error| {
+            let told = chain(&error);
+            if told.contains(POOL) {
+                let what = text::line(&error.root_cause().to_string());
+                return LoadError::Instantiate {
+                    message: format!("takes more than it may: {what}"),
+                };
+            }
+            unusable(told).into()
+        })
     }
 
     /// Loads the code of a plugin that was known from the cache, at its first call.

@@ -9,12 +9,13 @@ use crate::task::{CommandSpec, FailureClass, HttpSpec, Probe, Strategy, ToolSpec
 use crate::workflow::{ReviewRules, StepMap};
 
 /// Where a definition stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefinitionStatus {
     /// Being written: it cannot be executed.
     Draft,
     /// It can be executed.
+    #[default]
     Active,
     /// Kept for its history: it cannot be executed.
     Archived,

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use caelum_core::task::CommandSpec;
-use caelum_core::workflow::{Action, DefinitionStatus, EventBody, Step, StepMap, StepType};
+use caelum_core::workflow::{Action, EventBody, Step, StepMap, StepType};
 use caelum_engine::request::{IfExists, NewExecution, NewWorkflow, Patience};
 use caelum_engine::{Engine, EngineOptions};
 use caelum_machines::Fabric;
-use serde_json::Map;
 
 /// How long an execution may take; far more than any of them does.
 const EXECUTION_MAX: Duration = Duration::from_secs(120);
@@ -73,16 +72,9 @@ pub(crate) async fn open(data: &Path, fabric: Option<Arc<dyn Fabric>>) -> Engine
 pub(crate) async fn create(engine: &Engine, name: &str, steps: Vec<Step>) {
     let new = NewWorkflow {
         workflow_id: name.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
         steps,
-        created_by: String::new(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
         if_exists: IfExists::NewRevision,
-        idempotency_key: None,
+        ..NewWorkflow::default()
     };
     engine.create_workflow(new).await.expect("a legal workflow");
 }

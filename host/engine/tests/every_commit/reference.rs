@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use caelum_core::workflow::{DefinitionStatus, Step};
-use caelum_engine::request::{IfExists, NewWorkflow};
-use serde_json::{Map, Value, json};
+use caelum_core::workflow::Step;
+use caelum_engine::request::NewWorkflow;
+use serde_json::{Value, json};
 
 use crate::outside::Outside;
 
@@ -104,17 +104,11 @@ fn workflow(id: &str, steps: Vec<Value>) -> NewWorkflow {
     let steps: Vec<Step> = serde_json::from_value(Value::Array(steps)).expect("legal");
     NewWorkflow {
         workflow_id: id.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
         steps,
         created_by: "tester".to_owned(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
-        if_exists: IfExists::Error,
         // Every life asks for the same.
         idempotency_key: Some(id.to_owned()),
+        ..NewWorkflow::default()
     }
 }
 

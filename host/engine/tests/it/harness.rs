@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use caelum_core::task::CommandSpec;
-use caelum_core::workflow::{Action, DefinitionStatus, Step, StepFailure, StepState, StepType};
-use caelum_engine::request::{IfExists, NewExecution, NewWorkflow, Patience, Snapshot};
+use caelum_core::workflow::{Action, Step, StepFailure, StepState, StepType};
+use caelum_engine::request::{NewExecution, NewWorkflow, Patience, Snapshot};
 use caelum_engine::{Engine, EngineOptions};
 use caelum_plugin_host::BundledPlugin;
-use serde_json::Map;
 use tempfile::TempDir;
 
 /// How long a test waits for a state before it gives up.
@@ -62,16 +61,9 @@ pub(crate) fn shell(id: &str, dependencies: &[&str], line: &str) -> Step {
 pub(crate) fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
     NewWorkflow {
         workflow_id: id.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
         steps,
         created_by: "tester".to_owned(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
-        if_exists: IfExists::Error,
-        idempotency_key: None,
+        ..NewWorkflow::default()
     }
 }
 

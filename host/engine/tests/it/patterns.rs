@@ -4,7 +4,9 @@ use std::fs;
 
 use caelum_core::pattern::ApplicationStatus;
 use caelum_engine::Engine;
-use caelum_engine::request::{ApplicationQuery, ListedApplication, NewApplication, PageRequest};
+use caelum_engine::request::{
+    Application, ApplicationQuery, ListedApplication, NewApplication, PageRequest,
+};
 use caelum_store::{ApplicationRecord, Store, StoreOptions};
 use serde_json::{Map, json};
 
@@ -54,6 +56,18 @@ fn apply(target: &str) -> NewApplication {
     }
 }
 
+/// Asks what would be applied.
+async fn plan(engine: &Engine) -> Application {
+    let dry = NewApplication { dry_run: true, ..apply("shop") };
+    engine.apply_pattern(dry).await.expect("it plans")
+}
+
+/// What applies exactly that.
+fn by_plan(planned: &Application) -> NewApplication {
+    let plan_id = planned.plan_id.as_ref().map(ToString::to_string);
+    NewApplication { plan_id, ..apply("shop") }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_changes_nothing_and_tells_what_would_change() {
     let place = Place::new();
@@ -74,21 +88,16 @@ async fn looking_changes_nothing_and_tells_what_would_change() {
 async fn a_plan_is_applied_once_exactly_as_shown_and_taken_back_to_the_byte() {
     let place = Place::new();
     let engine = place.open().await;
-    let planned = engine
-        .apply_pattern(NewApplication { dry_run: true, ..apply("shop") })
-        .await
-        .expect("it plans");
+    let planned = plan(&engine).await;
     assert_eq!(planned.status, ApplicationStatus::Planned);
     assert_eq!(place.compose(), COMPOSE);
-    let plan_id = planned.plan_id.as_ref().map(ToString::to_string);
 
-    let by_plan = NewApplication { plan_id: plan_id.clone(), ..apply("shop") };
-    let applied = engine.apply_pattern(by_plan.clone()).await.expect("it applies");
+    let applied = engine.apply_pattern(by_plan(&planned)).await.expect("it applies");
     assert_eq!(applied.status, ApplicationStatus::Applied);
     assert_eq!(applied.diff, planned.diff);
     assert!(place.compose().contains("healthcheck:"), "{}", place.compose());
     assert!(place.compose().contains("build: .   # ours"), "everything else stays as it was");
-    let again = engine.apply_pattern(by_plan).await.expect_err("a plan is applied once");
+    let again = engine.apply_pattern(by_plan(&planned)).await.expect_err("a plan is applied once");
     assert!(again.to_string().contains("was applied at"), "{again}");
     let unchanged = engine.apply_pattern(apply("shop")).await.expect("it answers");
     assert_eq!(unchanged.status, ApplicationStatus::Unchanged, "{unchanged:?}");
@@ -108,16 +117,9 @@ async fn a_component_that_changed_makes_a_plan_stale_and_a_revert_impossible() {
     let place = Place::new();
     let engine = place.open().await;
     let file = place.0.root.path().join("shop/compose.yaml");
-    let planned = engine
-        .apply_pattern(NewApplication { dry_run: true, ..apply("shop") })
-        .await
-        .expect("it plans");
+    let planned = plan(&engine).await;
     fs::write(&file, format!("# changed\n{COMPOSE}")).expect("it can be written");
-    let plan_id = planned.plan_id.as_ref().map(ToString::to_string);
-    let stale = engine
-        .apply_pattern(NewApplication { plan_id, ..apply("shop") })
-        .await
-        .expect("it answers");
+    let stale = engine.apply_pattern(by_plan(&planned)).await.expect("it answers");
     assert_eq!(stale.status, ApplicationStatus::Conflict);
     assert!(!place.compose().contains("healthcheck:"));
 
@@ -185,10 +187,7 @@ async fn nobody_leaves_the_roots_and_mistakes_are_named() {
 async fn a_plan_whose_application_a_crash_undid_can_be_applied_after_all() {
     let place = Place::new();
     let engine = place.open().await;
-    let planned = engine
-        .apply_pattern(NewApplication { dry_run: true, ..apply("shop") })
-        .await
-        .expect("it plans");
+    let planned = plan(&engine).await;
     engine.close().await;
     // The server dies behind the record and before the first byte of a file.
     let store = Store::open(StoreOptions::new(place.0.data.path())).expect("nobody has it");
@@ -203,12 +202,8 @@ async fn a_plan_whose_application_a_crash_undid_can_be_applied_after_all() {
 
     let engine = place.open().await;
     let undone = engine.application("app_crashed").await.expect("it is kept");
-    let plan_id = planned.plan_id.as_ref().map(ToString::to_string);
-    let applied = engine
-        .apply_pattern(NewApplication { plan_id: plan_id.clone(), ..apply("shop") })
-        .await
-        .expect("the plan was not used");
-    let again = engine.apply_pattern(NewApplication { plan_id, ..apply("shop") }).await;
+    let applied = engine.apply_pattern(by_plan(&planned)).await.expect("the plan was not used");
+    let again = engine.apply_pattern(by_plan(&planned)).await;
 
     assert_eq!(undone.status, ApplicationStatus::Conflict);
     assert_eq!((applied.status, applied.plan_id), (ApplicationStatus::Applied, planned.plan_id));

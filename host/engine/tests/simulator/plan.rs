@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use caelum_core::task::{CommandSpec, FailureClass, Strategy};
 use caelum_core::workflow::{
-    Action, DefinitionStatus, OnFailure, OnReviewTimeout, RetryPolicy, ReviewRules, Step, StepMap,
-    StepType,
+    Action, OnFailure, OnReviewTimeout, RetryPolicy, ReviewRules, Step, StepMap, StepType,
 };
-use caelum_engine::request::{IfExists, NewWorkflow};
+use caelum_engine::request::NewWorkflow;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Map, json};
@@ -95,16 +94,9 @@ pub(crate) fn pick<'a, T>(rng: &mut SmallRng, some: &'a [T]) -> &'a T {
 pub(crate) fn workflow(id: &str, steps: Vec<Step>) -> NewWorkflow {
     NewWorkflow {
         workflow_id: id.to_owned(),
-        name: None,
-        description: String::new(),
-        pattern: String::new(),
         steps,
         created_by: "tester".to_owned(),
-        status: DefinitionStatus::Active,
-        parameters_schema: None,
-        metadata: Map::new(),
-        if_exists: IfExists::Error,
-        idempotency_key: None,
+        ..NewWorkflow::default()
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use caelum_core::evidence::Evidence;
 use caelum_core::task::Output;
+use caelum_plugin_host::Allocator;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
@@ -68,18 +69,23 @@ impl WasiView for Nothing {
     }
 }
 
+/// What an instance may take besides its memories, as ours.
+const INSTANCE_BYTES: usize = 64 * 1024 * 1024;
+
 /// What a slot of the pool keeps, as ours.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Returns an engine as it is when nothing is said but where memory comes from.
-pub(crate) fn engine(pooled: bool) -> Engine {
+pub(crate) fn engine(allocator: Allocator) -> Engine {
     let mut config = Config::new();
-    if pooled {
+    if allocator == Allocator::Pooling {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(16)
-            .total_core_instances(200)
-            .total_memories(16)
-            .total_tables(32)
+            .total_core_instances(1_000)
+            .total_memories(64)
+            .total_tables(64)
+            .max_core_instance_size(INSTANCE_BYTES)
+            .max_component_instance_size(INSTANCE_BYTES)
             .total_stacks(0);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
             pool.pagemap_scan(Enabled::Yes)

@@ -42,19 +42,19 @@ pub(crate) fn measure(figures: &mut Figures) {
     // A guest has at least a page.
     let never = Limits { inline_memory_bytes_max: 1, ..Limits::default() };
     for (key, title, limits, allocator) in [
-        ("gate", "A gate check", Limits::default(), Allocator::OnDemand),
-        ("gate_thread", "A gate check on a thread of its own", never, Allocator::OnDemand),
+        ("gate", "A gate check", Limits::default(), Allocator::Pooling),
+        ("gate_thread", "A gate check on a thread of its own", never, Allocator::Pooling),
         (
-            "gate_pooled",
-            "A gate check, instances from a pool",
+            "gate_on_demand",
+            "A gate check, memory from the system for each",
             Limits::default(),
-            Allocator::Pooling,
+            Allocator::OnDemand,
         ),
     ] {
         if !figures.wanted(key) {
             continue;
         }
-        let engine = bare::engine(allocator == Allocator::Pooling);
+        let engine = bare::engine(allocator);
         let code = Component::from_binary(&engine, component()).expect("compiles");
         let bare = Arc::new(Bare::new(&code, &evidence()));
         let hosted = Hosted::bundled(component(), Options { limits, allocator, ..options() });

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use caelum_core::plugin::PluginKind;
 use caelum_core::tree::MapTree;
-use caelum_plugin_host::{CallControl, Options, Plugins};
+use caelum_plugin_host::{Allocator, CallControl, Options, Plugins};
 use caelum_polyglot::{Language, PATTERN, VALIDATOR};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -86,7 +86,7 @@ fn one(figures: &mut Figures, runtime: &Arc<Runtime>, language: Language) {
     let (hosted, cold) = timed(open);
     drop(hosted);
     let (code, bare_cold) = timed(|| {
-        let code = Component::from_binary(&bare::engine(false), &bytes).expect("compiles");
+        let code = Component::from_binary(&bare::engine(Allocator::default()), &bytes).expect("compiles");
         Bare::new(&code, &evidence).check();
         code
     });
@@ -107,7 +107,7 @@ fn one(figures: &mut Figures, runtime: &Arc<Runtime>, language: Language) {
     for _ in 0..STARTS {
         warm.push(timed(open).1);
         let start =
-            || Bare::new(&load_compiled(&bare::engine(false), &artifact), &evidence).check();
+            || Bare::new(&load_compiled(&bare::engine(Allocator::default()), &artifact), &evidence).check();
         bare_warm.push(timed(start).1);
     }
     figures.add(
@@ -121,7 +121,7 @@ fn one(figures: &mut Figures, runtime: &Arc<Runtime>, language: Language) {
     );
 
     let hosted = open();
-    let bare = Bare::new(&load_compiled(&bare::engine(false), &artifact), &evidence);
+    let bare = Bare::new(&load_compiled(&bare::engine(Allocator::default()), &artifact), &evidence);
     let (mut calls, mut instances, mut bare_calls) = (Vec::new(), Vec::new(), Vec::new());
     let mut memory = 0;
     for _ in 0..CALLS {

@@ -148,6 +148,23 @@ async fn a_guest_that_begins_with_too_much_memory_is_refused() {
 }
 
 #[tokio::test]
+async fn a_guest_that_begins_with_too_large_a_table_is_refused() {
+    for elements in [50_001, 10_000_000] {
+        let fields = format!("(table {elements} funcref)");
+        let guest = Guest { fields, ..Guest::default() };
+
+        let plugins = host(quick(), &[("guest", guest.validator())]).await;
+
+        let refused = &plugins.snapshot().refused[0].reason;
+        let begins = "no instance of it could be made: it takes more than it may: ";
+        assert!(
+            refused.starts_with(begins) && refused.contains(&elements.to_string()),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn many_small_memories_are_too_many() {
     // The first memory is the one that the contract uses, so the others come after it.
     let fields = "(memory 1)".repeat(90);

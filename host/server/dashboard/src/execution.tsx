@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { act } from "./act";
 import type { ExecutionStatus } from "./answers";
-import { between, moment, span, words } from "./format";
+import { between, counted, moment, span, words } from "./format";
 import { StepGraph } from "./graph";
 import { Button, Fact, Progress, Status, useNow } from "./parts";
 import { link } from "./route";
@@ -66,7 +66,7 @@ export function Whole({
             Step <a href={link(here, { step: of.failure.step_id })}>{of.failure.step_id}</a> failed
           </h2>
           <Why of={of.failure.failure} />
-          {of.failure.steps_not_run > 0 && <p>{of.failure.steps_not_run} steps did not run because of it.</p>}
+          {of.failure.steps_not_run > 0 && <p>{counted(of.failure.steps_not_run, "step")} did not run because of it.</p>}
         </section>
       )}
       {of.waiting_for?.map((waiting) => (
@@ -78,7 +78,7 @@ export function Whole({
           acts={acts}
         />
       ))}
-      {of.waiting_omitted ? <p class="quiet">It waits for {of.waiting_omitted} more things.</p> : null}
+      {of.waiting_omitted ? <p class="quiet">It waits for {counted(of.waiting_omitted, "more thing")}.</p> : null}
       <StepGraph
         nodes={of.steps.map((step) => ({ ...step, dependencies: step.dependencies ?? [] }))}
         chosen={chosen}
@@ -98,7 +98,7 @@ export function Whole({
           <Step key={step.id} of={step} now={now} open={Boolean(chosen) || step.status === "failed"} />
         ))}
       </ol>
-      {of.steps_omitted ? <p class="quiet">{of.steps_omitted} more steps are not shown.</p> : null}
+      {of.steps_omitted ? <p class="quiet">Not shown: {counted(of.steps_omitted, "more step")}.</p> : null}
     </>
   );
 }

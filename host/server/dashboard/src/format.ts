@@ -1,5 +1,10 @@
 // Numbers and moments as people read them.
 
+/** A number of things by their name: `1 step`, `3 steps`. */
+export function counted(number: number, name: string): string {
+  return `${number} ${name}${number === 1 ? "" : "s"}`;
+}
+
 /** A span of milliseconds: `4 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export function span(ms: number | undefined): string {
   if (ms === undefined || !Number.isFinite(ms)) return "–";

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import type { Failure, Gate, OnMachine, StepRow } from "./answers";
 import { Diff, isDiff } from "./diff";
-import { between, moment, span, words } from "./format";
+import { between, counted, moment, span, words } from "./format";
 import { Status, Text } from "./parts";
 import { link } from "./route";
 
@@ -42,7 +42,7 @@ export function Step({ of, now, open }: { of: StepRow; now: number; open: boolea
             {of.machines.map((each) => (
               <OnOne of={each} />
             ))}
-            {of.machines_omitted ? <li class="quiet">and {of.machines_omitted} more machines</li> : null}
+            {of.machines_omitted ? <li class="quiet">and {counted(of.machines_omitted, "more machine")}</li> : null}
           </ul>
         )}
         {of.report && (
@@ -78,7 +78,7 @@ function Judgement({ of }: { of: Gate }): JSX.Element {
               <code>{reason.code}</code> {reason.message} {reason.place && <code>{reason.place}</code>}
             </li>
           ))}
-          {of.reasons_omitted ? <li class="quiet">and {of.reasons_omitted} more reasons</li> : null}
+          {of.reasons_omitted ? <li class="quiet">and {counted(of.reasons_omitted, "more reason")}</li> : null}
         </ul>
       )}
       {of.probes?.map((probe) => (

@@ -7,7 +7,7 @@ import { lastName } from "../act";
 import type { Application as Row, ApplicationDetails, ApplicationList, Finding } from "../answers";
 import { CallError, call } from "../call";
 import { Diff } from "../diff";
-import { moment } from "../format";
+import { counted, moment } from "../format";
 import { useNews } from "../live";
 import { useTool } from "../load";
 import { Button, Empty, Fact, Show, Status, useTitle } from "../parts";
@@ -147,7 +147,7 @@ function Actions({ row, of, again }: { row: Row; of: ApplicationDetails; again: 
       {row.status === "planned" && of.plan_id && (
         <Button
           label="Apply exactly this"
-          sure={`Write ${row.changed_files_total === 1 ? "1 file" : `${row.changed_files_total} files`}?`}
+          sure={`Write ${counted(row.changed_files_total, "file")}?`}
           onPress={apply}
         />
       )}

@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import type { Plugin, PluginList } from "../answers";
+import { counted } from "../format";
 import { useNews } from "../live";
 import { useTool } from "../load";
 import { Empty, Show, useTitle } from "../parts";
@@ -69,7 +70,7 @@ function Kind({ of, applied }: { of: Plugin[]; applied?: boolean }): JSX.Element
           )}
           {each.rules && each.rules.length > 0 && (
             <details class="text">
-              <summary>{each.rules.length} rules</summary>
+              <summary>{counted(each.rules.length, "rule")}</summary>
               <ul>
                 {each.rules.map((rule) => (
                   <li key={rule.id}>
