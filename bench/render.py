@@ -72,8 +72,9 @@ SANDBOX = """What these rows mean:
   is most of such a call; on a busy one it costs almost nothing.
 - The ratio is the price: above 1, ours takes that many times what the bare engine takes. The design allows 1.5 for a
   gate check at the median.
-- Calls per second are of two callers on as many processors. What a guest's memory costs to make and to give back grows
-  when several processors do it at once, for ours and for the bare engine alike; a pool that keeps it does not have that.
+- Instances come from a pool that keeps what a guest has touched, here and in the bare engine. *Memory from the system for
+  each* is what both do where the address space allows no pool: then two processors hinder each other, because each call
+  changes the address space of the process that they share.
 - *From a new file to the first answer* is the whole of a host that starts over a folder with one new file: its engine,
   every stage of loading, a compiler process, the cache, and one call. The bare engine compiles in its own process,
   checks nothing and keeps nothing. *Code in the cache* is the same start again; the bare engine maps the file that it

@@ -86,7 +86,8 @@ fn one(figures: &mut Figures, runtime: &Arc<Runtime>, language: Language) {
     let (hosted, cold) = timed(open);
     drop(hosted);
     let (code, bare_cold) = timed(|| {
-        let code = Component::from_binary(&bare::engine(Allocator::default()), &bytes).expect("compiles");
+        let code =
+            Component::from_binary(&bare::engine(Allocator::default()), &bytes).expect("compiles");
         Bare::new(&code, &evidence).check();
         code
     });
@@ -106,8 +107,10 @@ fn one(figures: &mut Figures, runtime: &Arc<Runtime>, language: Language) {
     let (mut warm, mut bare_warm) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         warm.push(timed(open).1);
-        let start =
-            || Bare::new(&load_compiled(&bare::engine(Allocator::default()), &artifact), &evidence).check();
+        let start = || {
+            Bare::new(&load_compiled(&bare::engine(Allocator::default()), &artifact), &evidence)
+                .check()
+        };
         bare_warm.push(timed(start).1);
     }
     figures.add(

@@ -1,7 +1,7 @@
 // Small parts that several pages show.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { words } from "./format";
 import type { Loaded } from "./load";
 import { useToken } from "./http";
@@ -214,8 +214,8 @@ export function Button({
   const [asked, ask] = useState(false);
   const [busy, setBusy] = useState(false);
   const no = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    // The way back is the one that a second press takes.
+  useLayoutEffect(() => {
+    // The way back is the one that a second press takes, from the moment that it is seen.
     if (asked) no.current?.focus();
   }, [asked]);
   const press = async (): Promise<void> => {
